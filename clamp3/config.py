@@ -1,0 +1,264 @@
+"""params.yaml as frozen, checked values.
+
+One section per stage; a stage gets its own sections and no others. An unknown or missing key is
+an error. The JSON schema that Snakemake checks is generated from here
+(`python -m clamp3.config > workflow/schemas/params.schema.json`).
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from clamp3.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, nothing unknown, nothing left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Splits(Section):
+    """How pieces are dealt to train, validation and test, by a hash of their ids."""
+
+    validation_share: Share
+    test_share: Share
+
+    @model_validator(mode="after")
+    def _leaves_training(self) -> "Splits":
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share + test_share leave nothing to train on")
+        return self
+
+
+class CorpusConfig(Section):
+    """Where the pieces come from."""
+
+    source: Literal["demo", "pdmx"]
+    folder: str  # holds PDMX.csv, mxl/ and mid/; for the demo it is made there
+    ryans_mammoth: NonNegative  # pieces of the demo
+    oneills_1850: NonNegative
+    bach_chorales: NonNegative
+
+    @model_validator(mode="after")
+    def _demo_is_not_your_data(self) -> "CorpusConfig":
+        if (self.folder.rstrip("/") == "data/demo") != (self.source == "demo"):
+            raise ValueError(
+                f"source: {self.source} with folder: {self.folder}; the demo is made in data/demo, "
+                "and your own PDMX (source: pdmx) must lie elsewhere"
+            )
+        return self
+
+
+class ParseConfig(Section):
+    """PDMX.csv to the catalogue."""
+
+    subset: Literal[
+        "all", "rated", "deduplicated", "rated_deduplicated", "no_license_conflict", "all_valid"
+    ]
+    check_files: bool  # stat every score and MIDI file that a row names
+    wikimt_x_jsonl: str | None  # evaluation collections; null: none
+    midicaps_json: str | None
+    midicaps_midi_folder: str | None  # what `location` in the JSON is relative to
+    max_rejected_share: Share
+
+
+class ConversionConfig(Section):
+    """A step that converts pieces one by one."""
+
+    max_rejected_share: Share  # more rejects than this fail the stage
+
+
+class MtfConfig(ConversionConfig):
+    """MIDI to MTF."""
+
+    keep_metadata: bool  # false: what M3 was trained on (--m3_compatible)
+
+
+class AudioConfig(Section):
+    """Recordings and their frozen features."""
+
+    source: Literal["render", "folder"]
+    folder: str | None  # source: folder: files named like the pieces
+    render_share: Share  # of the pieces, by hash
+    render_seconds: PositiveFloat
+    front_end: Literal["mel", "mert"]
+    mert_folder: str | None  # a MERT checkpoint folder (front_end: mert)
+    resampler: Literal["sinc", "soxr"]
+    window_seconds: PositiveFloat
+    min_tail_seconds: PositiveFloat
+    max_rejected_share: Share
+
+
+class ManifestConfig(Section):
+    """Text–music pairs."""
+
+    language: str  # of the texts the catalogue holds
+
+
+class M3Architecture(Section):
+    """Sizes of M3: a patch encoder (BERT) and a character decoder (GPT-2)."""
+
+    patch_size: Positive  # characters
+    patch_length: Positive  # patches a window
+    hidden_size: Positive  # 64 per attention head
+    encoder_layers: Positive
+    decoder_layers: Positive
+
+
+class TrainingConfig(Section):
+    """What every training has."""
+
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: PositiveFloat
+    warmup_steps: NonNegative
+    weight_decay: float
+    gradient_clip: PositiveFloat  # largest norm
+    precision: Literal["fp32", "bf16", "fp16"]
+    threads: Positive  # CPU threads; the same number gives the same weights
+    patience_epochs: Positive | None  # stop after so many without a better evaluation; null: never
+
+
+class M3Config(Section):
+    """Masked music modelling."""
+
+    architecture: M3Architecture
+    mask_ratio: Share
+    training: TrainingConfig
+
+
+class TextArchitecture(Section):
+    """The text tower: XLM-R, from a checkpoint or small and new."""
+
+    pretrained: str | None  # folder or hub name; null: new, with a tokenizer trained on the texts
+    vocabulary_size: Positive
+    hidden_size: Positive
+    layers: Positive
+    heads: Positive
+    max_tokens: Positive
+
+
+class AudioArchitecture(Section):
+    """The audio tower: BERT over feature rows."""
+
+    hidden_size: Positive
+    layers: Positive
+    max_frames: Positive
+
+
+class ClampStage(Section):
+    """One contrastive stage."""
+
+    modality: Literal["symbolic", "audio"]
+    freeze_text: bool  # the text tower and its projection
+    text_dropout: bool
+    instrument_dropout: Share  # chance that a piece loses its instrument names
+    training: TrainingConfig
+
+
+class ClampConfig(Section):
+    """CLaMP 3: three towers, trained stage after stage."""
+
+    width: Positive  # of the shared space
+    text: TextArchitecture
+    audio: AudioArchitecture
+    start_from_m3: bool
+    similarity: Literal["dot", "cosine"]
+    logit_scale: PositiveFloat
+    stages: Annotated[dict[str, ClampStage], Field(min_length=1)]  # in this order
+
+
+class LoraConfig(Section):
+    """Adapters of the symbolic tower, one per format."""
+
+    rank: Positive
+    alpha: Positive
+    dropout: Share
+    targets: tuple[str, ...]
+    text_dropout: bool
+    training: TrainingConfig
+
+
+class EmbedConfig(Section):
+    """Vectors of collections."""
+
+    batch_tokens: Positive  # patches, tokens or frames computed at once
+    threads: Positive
+
+
+class EvaluateConfig(Section):
+    """Retrieval figures."""
+
+    text_field: Literal["background", "analysis", "description", "scene"]
+    hits_at: tuple[Positive, ...]
+
+
+class ReportConfig(Section):
+    """The page to look at."""
+
+    examples: NonNegative
+    map_points: Positive
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: NonNegative
+    shards: Positive
+    splits: Splits
+    corpus: CorpusConfig
+    parse: ParseConfig
+    abc: ConversionConfig
+    interleave: ConversionConfig
+    mtf: MtfConfig
+    audio: AudioConfig
+    manifest: ManifestConfig
+    m3: M3Config
+    clamp3: ClampConfig
+    lora: LoraConfig
+    embed: EmbedConfig
+    evaluate: EvaluateConfig
+    report: ReportConfig
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def check(model: type[Model], values: object, where: str) -> Model:
+    """`values` as a `model`; ConfigError with one line per fault, its place in `where`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(f"{where}: " + "; ".join(faults)) from error
+
+
+def load_params(path: Path) -> Params:
+    """The checked parameters of a params.yaml."""
+    return check(Params, yaml.safe_load(Path(path).read_text(encoding="utf-8")), str(path))
+
+
+def parse_stage_params(text: str, model: type[Model]) -> Model:
+    """What a rule hands to its script as JSON: the sections that dvc.yaml lists for the stage."""
+    return check(model, json.loads(text), "stage parameters")
+
+
+def json_schema() -> dict:
+    """The JSON schema of params.yaml."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Params.model_json_schema(),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))
