@@ -247,11 +247,6 @@ def load_params(path: Path) -> Params:
     return check(Params, yaml.safe_load(Path(path).read_text(encoding="utf-8")), str(path))
 
 
-def parse_stage_params(text: str, model: type[Model]) -> Model:
-    """What a rule hands to its script as JSON: the sections that dvc.yaml lists for the stage."""
-    return check(model, json.loads(text), "stage parameters")
-
-
 def json_schema() -> dict:
     """The JSON schema of params.yaml."""
     return {

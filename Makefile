@@ -1,0 +1,46 @@
+# `make run` and `make test` are all a newcomer needs; both set the environment up once.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Nothing after the set-up reaches for a model hub.
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: run test lint format preset schema bench clean
+
+run: $(STAMP) ## the whole pipeline, then the summary
+	snakemake --unlock --quiet all
+	snakemake
+
+test: $(STAMP) ## all tests, the long ones too
+	pytest
+
+lint: $(STAMP)
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow/rules
+	snakemake --lint
+	codespell
+
+format: $(STAMP)
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow/rules
+
+preset: $(STAMP) ## make preset NAME=clamp3-saas: published sizes over params.yaml
+	python workflow/scripts/apply_preset.py $(NAME)
+
+schema: $(STAMP) ## after a change of clamp3/config.py
+	python -m clamp3.config > workflow/schemas/params.schema.json
+
+bench: $(STAMP)
+	for program in benchmarks/*.py; do python $$program || exit 1; done
+
+clean: ## results and intermediates; keeps the environment
+	rm -rf .snakemake logs results/models results/embeddings results/metrics results/evaluation \
+	    results/resume results/report.html data/*/
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@

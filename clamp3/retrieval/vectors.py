@@ -1,0 +1,106 @@
+"""Tables of embeddings: Parquet files that say which model made them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clamp3.errors import DataError
+from clamp3.files import atomic_path, read_table
+
+ROWS_PER_GROUP = 16384  # 48 MiB at width 768
+ORIGIN = ("fingerprint", "space", "modality", "collection")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where embeddings come from, kept in the file's schema metadata.
+
+    `fingerprint`: of the model with its adapter; `space`: of the model alone: embeddings of one
+    space can be compared; `modality`: text, abc, mtf, audio, or "mixed".
+    """
+
+    fingerprint: str
+    space: str
+    modality: str
+    collection: str
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Embeddings [N, D] with their piece ids and, for each kind of label, a label a row.
+
+    `labels` may hold `field` (which text of the piece) and `modality`. Several rows may share an
+    id when a label tells them apart.
+    """
+
+    ids: list[str]
+    embeddings: np.ndarray
+    origin: Origin
+    labels: dict[str, list[str]] = field(default_factory=dict)
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> "Vectors":
+        """The given rows, in the given order."""
+        rows = np.asarray(rows, dtype=int)
+        labels = {name: [values[r] for r in rows] for name, values in self.labels.items()}
+        return replace(
+            self,
+            ids=[self.ids[r] for r in rows],
+            embeddings=self.embeddings[rows],
+            labels=labels,
+        )
+
+
+def write_vectors(path: Path, vectors: Vectors) -> None:
+    """Write columns id, one for each label, and embedding: fixed_size_list<float32>[D].
+
+    Neither compressed nor with a dictionary, both of which only cost time on such numbers. The
+    bytes depend on the content alone.
+    """
+    flat = np.ascontiguousarray(vectors.embeddings, dtype=np.float32)
+    columns = {"id": pa.array(vectors.ids, pa.string())}
+    columns |= {name: pa.array(label, pa.string()) for name, label in vectors.labels.items()}
+    columns["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
+    metadata = {name: getattr(vectors.origin, name) for name in ORIGIN}
+    with atomic_path(path) as draft:
+        pq.write_table(
+            pa.table(columns).replace_schema_metadata(metadata),
+            draft,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            row_group_size=ROWS_PER_GROUP,
+            write_page_checksum=True,
+        )
+
+
+def read_vectors(path: Path) -> Vectors:
+    """The embeddings of one file.
+
+    Raises DataError for a file that is no table of embeddings, for a cell without a value and for
+    numbers that are not finite.
+    """
+    table = read_table(path)
+    metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+    missing = [name for name in ORIGIN if name not in metadata]
+    if missing or not {"id", "embedding"} <= set(table.column_names):
+        raise DataError(
+            f"{path}: not a table of embeddings (columns {', '.join(table.column_names)}; no "
+            f"{', '.join(missing) or 'id or embedding'}); `clamp3 embed` writes such tables"
+        )
+    column = table.column("embedding").combine_chunks()
+    if any(table.column(name).null_count for name in table.column_names):
+        raise DataError(f"{path}: a row without a value; the file must be made again")
+    matrix = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+    if not np.isfinite(matrix).all():
+        raise DataError(f"{path}: embeddings hold NaN or infinity; the file must be made again")
+    labels = {
+        name: table.column(name).to_pylist()
+        for name in table.column_names
+        if name not in ("id", "embedding")
+    }
+    origin = Origin(**{name: metadata[name] for name in ORIGIN})
+    return Vectors(table.column("id").to_pylist(), matrix, origin, labels)

@@ -1,0 +1,32 @@
+# MusicXML to standard ABC, shard by shard.
+
+
+rule abc:
+    """Standard ABC of every score."""
+    input:
+        expand("data/abc/{part}.parquet", part=PARTS),
+        expand("data/abc/rejected-{part}.parquet", part=PARTS),
+
+
+rule convert_scores:
+    """Convert the MusicXML files of one part of the catalogue to ABC."""
+    input:
+        catalog="data/catalog/{part}.parquet",
+        code=stage_code("abc"),
+    output:
+        table="data/abc/{part}.parquet",
+        rejected="data/abc/rejected-{part}.parquet",
+    log:
+        "logs/convert_scores/{part}.log",
+    benchmark:
+        "logs/timings/convert_scores/{part}.tsv"
+    group:
+        "convert"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        cfg=stage_params("abc"),
+    shell:
+        "exec python workflow/scripts/convert_scores.py --params {params.cfg:q} --catalog {input.catalog:q}"
+        " --table {output.table:q} --rejected {output.rejected:q} --log {log:q}"

@@ -1,0 +1,65 @@
+# Recordings (rendered for the demo) to one feature row per window, shard by shard.
+
+
+rule audio:
+    """Features of every recording: one row per 5 seconds."""
+    input:
+        expand("data/features/{part}.parquet", part=PARTS),
+        expand("data/features/rejected-{part}.parquet", part=PARTS),
+
+
+RECORDINGS = (
+    "data/recordings/{part}"
+    if config["audio"]["source"] == "render"
+    else config["audio"]["folder"]
+)
+
+
+rule render_recordings:
+    """Play the MIDI files of one part of the catalogue into sound files."""
+    input:
+        catalog="data/catalog/{part}.parquet",
+        code=stage_code("audio"),
+    output:
+        folder=directory("data/recordings/{part}"),
+    log:
+        "logs/render_recordings/{part}.log",
+    benchmark:
+        "logs/timings/render_recordings/{part}.tsv"
+    group:
+        "audio"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        cfg=stage_params("audio"),
+    shell:
+        "exec python workflow/scripts/render_recordings.py --params {params.cfg:q}"
+        " --catalog {input.catalog:q} --out {output.folder:q} --log {log:q}"
+
+
+rule extract_features:
+    """Decode one part's recordings and describe every window by the front end."""
+    input:
+        catalog="data/catalog/{part}.parquet",
+        recordings=RECORDINGS,
+        code=stage_code("audio"),
+    output:
+        table="data/features/{part}.parquet",
+        rejected="data/features/rejected-{part}.parquet",
+    log:
+        "logs/extract_features/{part}.log",
+    benchmark:
+        "logs/timings/extract_features/{part}.tsv"
+    group:
+        "audio"
+    resources:
+        mem_mb=3000,
+        runtime=120,
+        gpu=1 if config["audio"]["front_end"] == "mert" else 0,
+    params:
+        cfg=stage_params("audio"),
+    shell:
+        "exec python workflow/scripts/extract_features.py --params {params.cfg:q}"
+        " --catalog {input.catalog:q} --recordings {input.recordings:q}"
+        " --table {output.table:q} --rejected {output.rejected:q} --log {log:q}"

@@ -1,0 +1,112 @@
+# Shared by the files beside it: the contract, parameters, paths and input functions.
+import json
+import os
+from pathlib import Path
+
+import yaml
+from snakemake.utils import validate
+
+validate(config, schema="../schemas/params.schema.json", set_default=False)
+
+# Which parameters and code a stage depends on is said in dvc.yaml and read from there.
+CONTRACT = yaml.safe_load((Path(workflow.basedir) / "dvc.yaml").read_text())["stages"]
+UNDER_DVC = os.getenv("DVC_STAGE")  # DVC sets it to the stage it runs
+ACTIVE_STAGES = [UNDER_DVC] if UNDER_DVC else list(CONTRACT)
+
+N = config["shards"]
+PARTS = [f"part-{i:05d}-of-{N:05d}" for i in range(N)]
+CATALOG = expand("data/catalog/{part}.parquet", part=PARTS)
+COLLECTIONS = ["pdmx"]
+if config["parse"]["wikimt_x_jsonl"]:
+    COLLECTIONS.append("wikimt_x")
+if config["parse"]["midicaps_json"]:
+    COLLECTIONS.append("midicaps")
+CLAMP3_STAGES = list(config["clamp3"]["stages"])
+MODALITIES = {
+    "pdmx": ["abc", "mtf", "audio"],
+    "wikimt_x": ["abc"],
+    "midicaps": ["mtf"],
+}
+
+
+def stage_params(stage):
+    """The parameters that dvc.yaml lists for the stage, and no others, as JSON."""
+    return json.dumps(
+        {key: config[key] for key in CONTRACT[stage]["params"]}, sort_keys=True
+    )
+
+
+def stage_code(stage):
+    """The Python files that dvc.yaml lists for the stage, folders opened up."""
+    listed = [Path(dep) for dep in CONTRACT[stage]["deps"] if is_code(dep)]
+    opened = [
+        sorted(path.rglob("*.py")) if path.is_dir() else [path] for path in listed
+    ]
+    return [str(path) for paths in opened for path in paths]
+
+
+def is_code(dependency):
+    """Whether a dependency in dvc.yaml is code rather than data."""
+    return dependency.startswith(("clamp3/", "workflow/scripts/"))
+
+
+def manifests(modality, split, collection="pdmx"):
+    """The path of one manifest."""
+    return f"data/manifests/{collection}-{modality}-{split}.jsonl"
+
+
+def test_manifests():
+    """The manifests that evaluation embeds: what is held out, of every collection."""
+    return [
+        manifests(modality, "test", collection)
+        for collection in COLLECTIONS
+        for modality in MODALITIES[collection]
+    ]
+
+
+def clamp3_stage_params(wildcards):
+    """The parameters of one contrastive stage; those of the other stages are left out."""
+    chosen = json.loads(stage_params("clamp3"))
+    chosen["stage"] = chosen["clamp3"]["stages"][wildcards.stage]
+    chosen["clamp3"]["stages"] = {wildcards.stage: chosen["stage"]}
+    return json.dumps(chosen, sort_keys=True)
+
+
+def clamp3_tokenizer_params():
+    """The parameters of the text tower alone."""
+    params = json.loads(stage_params("clamp3"))
+    return json.dumps({"text": params["clamp3"]["text"]}, sort_keys=True)
+
+
+def previous_stage(wildcards):
+    """The model that a stage starts from: the stage before it, or none."""
+    position = CLAMP3_STAGES.index(wildcards.stage)
+    return (
+        f"results/models/clamp3-stages/{CLAMP3_STAGES[position - 1]}"
+        if position
+        else []
+    )
+
+
+def stage_manifests(split):
+    """An input function: the manifests of the stage's modality."""
+
+    def of_stage(wildcards):
+        symbolic = config["clamp3"]["stages"][wildcards.stage]["modality"] == "symbolic"
+        chosen = ("abc", "mtf") if symbolic else ("audio",)
+        return [manifests(modality, split) for modality in chosen]
+
+    return of_stage
+
+
+def stage_stores(wildcards):
+    """The stores that the stage's manifests point to."""
+    symbolic = config["clamp3"]["stages"][wildcards.stage]["modality"] == "symbolic"
+    stores = ("interleaved", "mtf") if symbolic else ("features",)
+    return expand("data/{store}/{part}.parquet", store=stores, part=PARTS)
+
+
+def adapter_store(wildcards):
+    """The store that an adapter's manifests point to."""
+    store = {"abc": "interleaved", "mtf": "mtf"}[wildcards.adapter]
+    return expand("data/{store}/{part}.parquet", store=store, part=PARTS)

@@ -1,0 +1,33 @@
+# The demo corpus, from the installed music21, in the layouts of the real data sets.
+
+
+rule corpus:
+    """Demo corpus: PDMX.csv, scores, MIDI files, WikiMT-X and MidiCaps style lists."""
+    input:
+        "data/demo/PDMX.csv",
+
+
+rule build_demo_corpus:
+    """Export music21's tunes and chorales as MusicXML and MIDI, with their texts."""
+    input:
+        code=stage_code("corpus"),
+    output:
+        csv="data/demo/PDMX.csv",
+        mxl=directory("data/demo/mxl"),
+        mid=directory("data/demo/mid"),
+        wikimt_x="data/demo/wikimt-x-public.jsonl",
+        midicaps="data/demo/midicaps/train.json",
+        midicaps_mid=directory("data/demo/midicaps/lmd_full"),
+    log:
+        "logs/build_demo_corpus.log",
+    benchmark:
+        "logs/timings/build_demo_corpus.tsv"
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    params:
+        cfg=stage_params("corpus"),
+    shell:
+        "exec python workflow/scripts/build_demo_corpus.py --params {params.cfg:q}"
+        " --out data/demo --workers {threads} --log {log:q}"

@@ -1,0 +1,44 @@
+# Vectors of everything held out, from CLaMP 3.
+
+EMBEDDINGS = [
+    f"{collection}/{modality}.parquet"
+    for collection in COLLECTIONS
+    for modality in ["text", *MODALITIES[collection]]
+]
+
+
+rule embed:
+    """Vectors of the held-out pieces and texts by CLaMP 3."""
+    input:
+        expand("results/embeddings/clamp3/{table}", table=EMBEDDINGS),
+
+
+rule embed_clamp3:
+    """Embed every held-out text, score, performance and recording."""
+    input:
+        model="results/models/clamp3",
+        manifests=test_manifests(),
+        stores=expand(
+            "data/{store}/{part}.parquet",
+            store=["interleaved", "mtf", "features"],
+            part=PARTS,
+        ),
+        code=stage_code("embed"),
+    output:
+        tables=expand("results/embeddings/clamp3/{table}", table=EMBEDDINGS),
+        rejected="results/embeddings/clamp3/rejected.parquet",
+    log:
+        "logs/embed_clamp3.log",
+    benchmark:
+        "logs/timings/embed_clamp3.tsv"
+    threads: config["embed"]["threads"]
+    resources:
+        mem_mb=6000,
+        runtime=240,
+        gpu=1,
+    params:
+        cfg=stage_params("embed"),
+    shell:
+        "exec python workflow/scripts/embed_clamp3.py --params {params.cfg:q}"
+        " --model {input.model:q} --manifests {input.manifests:q}"
+        " --out results/embeddings/clamp3 --log {log:q}"

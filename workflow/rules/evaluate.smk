@@ -1,0 +1,81 @@
+# Retrieval figures on held-out pieces: CLaMP 3, CLaMP 3 with LoRA, and the two side by side.
+
+
+rule evaluate:
+    """Held-out retrieval figures, baseline against LoRA."""
+    input:
+        "results/evaluation/clamp3.json",
+        "results/evaluation/lora.json",
+        "results/evaluation/comparison.json",
+        "results/evaluation/comparison.md",
+
+
+rule evaluate_clamp3:
+    """Rank every held-out piece for every query, with CLaMP 3's vectors."""
+    input:
+        tables=[
+            f"results/embeddings/clamp3/{collection}/{modality}.parquet"
+            for collection in COLLECTIONS
+            for modality in ["text", *MODALITIES[collection]]
+        ],
+        code=stage_code("evaluate"),
+    output:
+        "results/evaluation/clamp3.json",
+    log:
+        "logs/evaluate_clamp3.log",
+    benchmark:
+        "logs/timings/evaluate_clamp3.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        cfg=stage_params("evaluate"),
+    shell:
+        "exec python workflow/scripts/evaluate_model.py --params {params.cfg:q} --model clamp3"
+        " --embeddings results/embeddings/clamp3 --out {output:q} --log {log:q}"
+
+
+rule evaluate_lora:
+    """The same with the adapters' vectors of scores and performances."""
+    input:
+        tables=[
+            f"results/embeddings/{model}/{collection}/{modality}.parquet"
+            for collection in COLLECTIONS
+            for modality in ["text", *MODALITIES[collection]]
+            for model in (["lora"] if modality in ("abc", "mtf") else ["clamp3"])
+        ],
+        code=stage_code("evaluate"),
+    output:
+        "results/evaluation/lora.json",
+    log:
+        "logs/evaluate_lora.log",
+    benchmark:
+        "logs/timings/evaluate_lora.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        cfg=stage_params("evaluate"),
+    shell:
+        "exec python workflow/scripts/evaluate_model.py --params {params.cfg:q} --model lora"
+        " --embeddings results/embeddings/lora results/embeddings/clamp3"
+        " --out {output:q} --log {log:q}"
+
+
+rule compare_models:
+    """CLaMP 3 and CLaMP 3 with LoRA side by side."""
+    input:
+        baseline="results/evaluation/clamp3.json",
+        adapted="results/evaluation/lora.json",
+        code=stage_code("evaluate"),
+    output:
+        json="results/evaluation/comparison.json",
+        table="results/evaluation/comparison.md",
+    log:
+        "logs/compare_models.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "exec python workflow/scripts/compare_models.py --baseline {input.baseline:q}"
+        " --adapted {input.adapted:q} --json {output.json:q} --table {output.table:q} --log {log:q}"

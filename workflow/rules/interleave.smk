@@ -1,0 +1,32 @@
+# Standard ABC to interleaved ABC, shard by shard.
+
+
+rule interleave:
+    """Interleaved ABC, what M3 and CLaMP read of a score."""
+    input:
+        expand("data/interleaved/{part}.parquet", part=PARTS),
+        expand("data/interleaved/rejected-{part}.parquet", part=PARTS),
+
+
+rule interleave_scores:
+    """Interleave the voices of one part's scores, bar by bar."""
+    input:
+        abc="data/abc/{part}.parquet",
+        code=stage_code("interleave"),
+    output:
+        table="data/interleaved/{part}.parquet",
+        rejected="data/interleaved/rejected-{part}.parquet",
+    log:
+        "logs/interleave_scores/{part}.log",
+    benchmark:
+        "logs/timings/interleave_scores/{part}.tsv"
+    group:
+        "convert"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        cfg=stage_params("interleave"),
+    shell:
+        "exec python workflow/scripts/interleave_scores.py --params {params.cfg:q} --abc {input.abc:q}"
+        " --table {output.table:q} --rejected {output.rejected:q} --log {log:q}"

@@ -1,0 +1,38 @@
+# LoRA adapters of the symbolic tower, one for scores (abc) and one for performances (mtf).
+
+
+rule lora:
+    """LoRA adapters for scores and for performances."""
+    input:
+        expand("results/models/lora/{adapter}", adapter=["abc", "mtf"]),
+        expand("results/metrics/lora/{adapter}.tsv", adapter=["abc", "mtf"]),
+
+
+rule train_adapter:
+    """Train the adapter of one format on the frozen CLaMP 3, resumable at any kill."""
+    input:
+        model="results/models/clamp3",
+        train="data/manifests/pdmx-{adapter}-train.jsonl",
+        validation="data/manifests/pdmx-{adapter}-validation.jsonl",
+        store=adapter_store,
+        code=stage_code("lora"),
+    output:
+        adapter=directory("results/models/lora/{adapter}"),
+        metrics="results/metrics/lora/{adapter}.tsv",
+    log:
+        "logs/train_adapter/{adapter}.log",
+    benchmark:
+        "logs/timings/train_adapter/{adapter}.tsv"
+    threads: config["lora"]["training"]["threads"]
+    resources:
+        mem_mb=6000,
+        runtime=1440,
+        gpu=1,
+    params:
+        cfg=stage_params("lora"),
+    shell:
+        "exec python workflow/scripts/train_adapter.py --params {params.cfg:q}"
+        " --modality {wildcards.adapter} --model {input.model:q} --train {input.train:q}"
+        " --validation {input.validation:q} --out {output.adapter:q}"
+        " --metrics {output.metrics:q} --resume results/resume/lora-{wildcards.adapter}"
+        " --log {log:q}"

@@ -1,0 +1,46 @@
+# Text–music pairs as JSONL, checked against the stores: in = out + rejected.
+
+MANIFESTS = [
+    manifests(modality, split, collection)
+    for collection in COLLECTIONS
+    for modality in MODALITIES[collection]
+    for split in (["train", "validation", "test"] if collection == "pdmx" else ["test"])
+]
+
+
+rule manifest:
+    """Manifests in CLaMP 3's training layout, per collection, modality and split."""
+    input:
+        MANIFESTS,
+        "data/manifests/counts.json",
+
+
+rule build_manifests:
+    """Pair the catalogue's texts with what was converted, and account for every row."""
+    input:
+        catalog=CATALOG,
+        parse_rejected="data/catalog/rejected.parquet",
+        interleaved=expand("data/interleaved/{part}.parquet", part=PARTS),
+        mtf=expand("data/mtf/{part}.parquet", part=PARTS),
+        features=expand("data/features/{part}.parquet", part=PARTS),
+        rejected=expand(
+            "data/{store}/rejected-{part}.parquet",
+            store=["abc", "interleaved", "mtf", "features"],
+            part=PARTS,
+        ),
+        code=stage_code("manifest"),
+    output:
+        manifests=MANIFESTS,
+        counts="data/manifests/counts.json",
+    log:
+        "logs/build_manifests.log",
+    benchmark:
+        "logs/timings/build_manifests.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        cfg=stage_params("manifest"),
+    shell:
+        "exec python workflow/scripts/build_manifests.py --params {params.cfg:q}"
+        " --data data --out data/manifests --log {log:q}"

@@ -1,0 +1,32 @@
+# MIDI to MTF, shard by shard.
+
+
+rule mtf:
+    """MTF, what M3 and CLaMP read of a MIDI file."""
+    input:
+        expand("data/mtf/{part}.parquet", part=PARTS),
+        expand("data/mtf/rejected-{part}.parquet", part=PARTS),
+
+
+rule convert_performances:
+    """Convert the MIDI files of one part of the catalogue to MTF."""
+    input:
+        catalog="data/catalog/{part}.parquet",
+        code=stage_code("mtf"),
+    output:
+        table="data/mtf/{part}.parquet",
+        rejected="data/mtf/rejected-{part}.parquet",
+    log:
+        "logs/convert_performances/{part}.log",
+    benchmark:
+        "logs/timings/convert_performances/{part}.tsv"
+    group:
+        "convert"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        cfg=stage_params("mtf"),
+    shell:
+        "exec python workflow/scripts/convert_performances.py --params {params.cfg:q} --catalog {input.catalog:q}"
+        " --table {output.table:q} --rejected {output.rejected:q} --log {log:q}"

@@ -1,0 +1,35 @@
+# PDMX.csv and the evaluation lists to one typed, split catalogue.
+
+
+rule parse:
+    """Catalogue: every usable row, typed, described and dealt to splits."""
+    input:
+        CATALOG,
+        "data/catalog/rejected.parquet",
+
+
+rule parse_catalog:
+    """Read PDMX.csv (and WikiMT-X, MidiCaps lists) into the parts of the catalogue."""
+    input:
+        csv=f"{config['corpus']['folder']}/PDMX.csv",
+        lists=[
+            config["parse"][key]
+            for key in ("wikimt_x_jsonl", "midicaps_json")
+            if config["parse"][key]
+        ],
+        code=stage_code("parse"),
+    output:
+        parts=CATALOG,
+        rejected="data/catalog/rejected.parquet",
+    log:
+        "logs/parse_catalog.log",
+    benchmark:
+        "logs/timings/parse_catalog.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        cfg=stage_params("parse"),
+    shell:
+        "exec python workflow/scripts/parse_catalog.py --params {params.cfg:q} --csv {input.csv:q}"
+        " --rejected {output.rejected:q} --parts {output.parts:q} --log {log:q}"

@@ -1,0 +1,54 @@
+# One page to look at.
+
+
+rule report:
+    """results/report.html: curves, tables, a map of the space, retrieved examples."""
+    input:
+        "results/report.html",
+
+
+rule write_report:
+    """Draw the report from metrics, vectors and texts."""
+    input:
+        counts="data/manifests/counts.json",
+        catalog=CATALOG,
+        manifests=test_manifests(),
+        stores=expand(
+            "data/{store}/{part}.parquet",
+            store=["interleaved", "features"],
+            part=PARTS,
+        ),
+        curves=[
+            "results/metrics/m3.tsv",
+            *expand(
+                "results/metrics/clamp3/{stage}.tsv", stage=config["clamp3"]["stages"]
+            ),
+            *expand("results/metrics/lora/{adapter}.tsv", adapter=["abc", "mtf"]),
+        ],
+        tables=[
+            f"results/embeddings/clamp3/{collection}/{modality}.parquet"
+            for collection in COLLECTIONS
+            for modality in ["text", *MODALITIES[collection]]
+        ],
+        evaluation=expand(
+            "results/evaluation/{name}.json", name=["clamp3", "lora", "comparison"]
+        ),
+        code=stage_code("report"),
+    output:
+        report(
+            "results/report.html",
+            caption="../report/report.rst",
+            category="Retrieval",
+        ),
+    log:
+        "logs/write_report.log",
+    benchmark:
+        "logs/timings/write_report.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        cfg=stage_params("report"),
+    shell:
+        "exec python workflow/scripts/write_report.py --params {params.cfg:q} --data data"
+        " --results results --out {output:q} --log {log:q}"

@@ -1,0 +1,14 @@
+"""Convert the MusicXML files of one part of the catalogue to ABC."""
+
+from clamp3.config import ConversionConfig
+from clamp3.data.conversion import convert_scores
+from clamp3.job import Job
+
+if __name__ == "__main__":
+    with Job() as job:
+        convert_scores(
+            job.path("catalog"),
+            table=job.path("table"),
+            rejected=job.path("rejected"),
+            settings=job.section("abc", ConversionConfig),
+        )
