@@ -113,7 +113,8 @@ def read_table(paths: Path | Iterable[Path], columns: list[str] | None = None) -
     tables = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
         try:
-            tables.append(pq.read_table(path, columns=columns, page_checksum_verification=True))
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                tables.append(file.read(columns))
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path}: not a readable Parquet file ({error})") from error
         missing = [name for name in columns or [] if name not in tables[-1].column_names]

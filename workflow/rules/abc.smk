@@ -12,6 +12,7 @@ rule convert_scores:
     """Convert the MusicXML files of one part of the catalogue to ABC."""
     input:
         catalog="data/catalog/{part}.parquet",
+        mxl=f"{CORPUS}/mxl",
         code=stage_code("abc"),
     output:
         table="data/abc/{part}.parquet",

@@ -19,6 +19,7 @@ rule render_recordings:
     """Play the MIDI files of one part of the catalogue into sound files."""
     input:
         catalog="data/catalog/{part}.parquet",
+        mid=f"{CORPUS}/mid",
         code=stage_code("audio"),
     output:
         folder=directory("data/recordings/{part}"),

@@ -16,11 +16,14 @@ ACTIVE_STAGES = [UNDER_DVC] if UNDER_DVC else list(CONTRACT)
 N = config["shards"]
 PARTS = [f"part-{i:05d}-of-{N:05d}" for i in range(N)]
 CATALOG = expand("data/catalog/{part}.parquet", part=PARTS)
+CORPUS = config["corpus"]["folder"].rstrip("/")
+MIDI_FOLDERS = [f"{CORPUS}/mid"]
 COLLECTIONS = ["pdmx"]
 if config["parse"]["wikimt_x_jsonl"]:
     COLLECTIONS.append("wikimt_x")
 if config["parse"]["midicaps_json"]:
     COLLECTIONS.append("midicaps")
+    MIDI_FOLDERS.append(f"{config['parse']['midicaps_midi_folder']}/lmd_full")
 CLAMP3_STAGES = list(config["clamp3"]["stages"])
 MODALITIES = {
     "pdmx": ["abc", "mtf", "audio"],

@@ -12,6 +12,7 @@ rule convert_performances:
     """Convert the MIDI files of one part of the catalogue to MTF."""
     input:
         catalog="data/catalog/{part}.parquet",
+        mid=MIDI_FOLDERS,
         code=stage_code("mtf"),
     output:
         table="data/mtf/{part}.parquet",

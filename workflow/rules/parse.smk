@@ -11,7 +11,7 @@ rule parse:
 rule parse_catalog:
     """Read PDMX.csv (and WikiMT-X, MidiCaps lists) into the parts of the catalogue."""
     input:
-        csv=f"{config['corpus']['folder']}/PDMX.csv",
+        csv=f"{CORPUS}/PDMX.csv",
         lists=[
             config["parse"][key]
             for key in ("wikimt_x_jsonl", "midicaps_json")

@@ -1,0 +1,95 @@
+"""Arguments and logs of the rules' scripts."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from clamp3.config import ConversionConfig
+from clamp3.errors import ConfigError
+from clamp3.job import Job
+
+PROGRAM = "from clamp3.job import Job\nwith Job() as job:\n    {code}"
+PARAMS = '{"seed": 7, "abc": {"max_rejected_share": 0.1}}'
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    return ["--params", PARAMS, "--train", "a b.jsonl", "c", "--log", str(tmp_path / "l/x.log")]
+
+
+def test_arguments_are_found_by_name(arguments):
+    job = Job(arguments)
+    assert [str(path) for path in job.paths("train")] == ["a b.jsonl", "c"]
+    assert job.value("seed") == 7
+    assert job.section("abc", ConversionConfig).max_rejected_share == 0.1
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda job: job.text("train"), "found 2 values, expected one"),
+        (lambda job: job.path("out"), "--out: found 0 values"),
+        (lambda job: job.paths("out"), "found nothing"),
+        (lambda job: job.value("lora"), "does dvc.yaml list it"),
+        (lambda job: job.section("seed", ConversionConfig), "seed"),
+    ],
+)
+def test_a_wrong_argument_is_named(arguments, ask, message):
+    with pytest.raises(ConfigError, match=message):
+        ask(Job(arguments))
+
+
+def run(code, log):
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(code=code), "--log", str(log)],
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_users_error_is_one_line_in_screen_and_log(tmp_path):
+    done = run("from clamp3.errors import DataError; raise DataError('the reason')", tmp_path / "l")
+    assert done.returncode == 1
+    assert "the reason" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "the reason" in (tmp_path / "l").read_text()
+
+
+def test_a_fault_of_ours_leaves_its_traceback_in_the_log(tmp_path):
+    done = run("1 / 0", tmp_path / "l")
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in (tmp_path / "l").read_text()
+
+
+def test_a_job_ends_with_its_parent(tmp_path):
+    """A killed Snakemake must not leave jobs behind that write beside those of the next run."""
+    child = (
+        "import os, time\nfrom clamp3.job import Job\n"
+        "with Job() as job:\n    print(os.getpid(), flush=True)\n    time.sleep(60)"
+    )
+    parent = (
+        "import subprocess, sys\n"
+        f"subprocess.run([sys.executable, '-c', {child!r}, '--log', {str(tmp_path / 'l')!r}])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
+    pid = int(process.stdout.readline())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    deadline = time.monotonic() + 20
+    while _runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _runs(pid)
+
+
+def _runs(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stat:  # a zombie has ended, only nobody has asked yet
+        return stat.read().split(")")[1].split()[0] != "Z"

@@ -1,0 +1,43 @@
+"""formats → data → models → training → retrieval: a layer uses only what stands to its left."""
+
+import ast
+
+import pytest
+from repository import ROOT
+
+LAYERS = ["formats", "data", "models", "training", "retrieval", "serve"]
+# Beyond the order: what a layer must not use although it stands to its left.
+FORBIDDEN = {"formats": {"torch"}, "data": {"torch"}, "models": {"data"}, "retrieval": {"training"}}
+MODULES = sorted((ROOT / "clamp3").rglob("*.py"))
+
+
+def imported(path):
+    """Every module name that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(path):
+    parts = path.relative_to(ROOT / "clamp3").parts
+    return parts[0] if parts[0] in LAYERS else None
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_uses_only_layers_to_its_left(path):
+    layer = layer_of(path)
+    if layer is None:
+        return
+    to_the_right = set(LAYERS[LAYERS.index(layer) + 1 :]) | FORBIDDEN.get(layer, set())
+    used = {name.split(".")[1] for name in imported(path) if name.startswith("clamp3.")}
+    used |= {name.split(".")[0] for name in imported(path)} & {"torch"}
+    assert not used & to_the_right
+
+
+def test_the_foundation_uses_no_layer():
+    for name in ("errors", "files", "randomness", "logs", "config", "job"):
+        used = {part for module in imported(ROOT / "clamp3" / f"{name}.py") for part in [module]}
+        assert not {m for m in used if m.startswith(tuple(f"clamp3.{layer}" for layer in LAYERS))}

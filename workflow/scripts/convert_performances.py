@@ -1,0 +1,14 @@
+"""Convert the MIDI files of one part of the catalogue to MTF."""
+
+from clamp3.config import MtfConfig
+from clamp3.data.conversion import convert_performances
+from clamp3.job import Job
+
+if __name__ == "__main__":
+    with Job() as job:
+        convert_performances(
+            job.path("catalog"),
+            table=job.path("table"),
+            rejected=job.path("rejected"),
+            settings=job.section("mtf", MtfConfig),
+        )

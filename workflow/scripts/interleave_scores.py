@@ -1,0 +1,14 @@
+"""Interleave the voices of one part's scores, bar by bar."""
+
+from clamp3.config import ConversionConfig
+from clamp3.data.conversion import interleave_scores
+from clamp3.job import Job
+
+if __name__ == "__main__":
+    with Job() as job:
+        interleave_scores(
+            job.path("abc"),
+            table=job.path("table"),
+            rejected=job.path("rejected"),
+            settings=job.section("interleave", ConversionConfig),
+        )
