@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE ?= 1
 .PHONY: run test lint format preset schema bench clean
 
 run: $(STAMP) ## the whole pipeline, then the summary
-	snakemake --unlock --quiet all
+	python workflow/scripts/clear_stale_lock.py
 	snakemake
 
 test: $(STAMP) ## all tests, the long ones too

@@ -41,6 +41,19 @@ rule all:
         [getattr(rules, stage).input for stage in ACTIVE_STAGES],
 
 
+# Who is at work here, for clear_stale_lock.py: a killed run leaves its lock behind.
+RUNNING = Path(".snakemake/running")
+
+
+onstart:
+    RUNNING.write_text(str(os.getpid()))
+
+
 onsuccess:
-    if workflow.is_main_process and "report" in ACTIVE_STAGES and not UNDER_DVC:
+    RUNNING.unlink(missing_ok=True)
+    if "report" in ACTIVE_STAGES and not UNDER_DVC:
         shell("python workflow/scripts/print_summary.py")
+
+
+onerror:
+    RUNNING.unlink(missing_ok=True)

@@ -58,6 +58,10 @@ class Job:
         """The one path of `--name`."""
         return Path(self.text(name))
 
+    def optional_path(self, name: str) -> Path | None:
+        """The one path of `--name`, or none where the rule has none."""
+        return self.path(name) if self._values.get(name) else None
+
     def paths(self, name: str) -> list[Path]:
         """All paths of `--name`; at least one."""
         if not self._values.get(name):

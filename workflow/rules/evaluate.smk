@@ -18,6 +18,7 @@ rule evaluate_clamp3:
             for collection in COLLECTIONS
             for modality in ["text", *MODALITIES[collection]]
         ],
+        manifests=test_manifests(),
         code=stage_code("evaluate"),
     output:
         "results/evaluation/clamp3.json",
@@ -31,8 +32,9 @@ rule evaluate_clamp3:
     params:
         cfg=stage_params("evaluate"),
     shell:
-        "exec python workflow/scripts/evaluate_model.py --params {params.cfg:q} --model clamp3"
-        " --embeddings results/embeddings/clamp3 --out {output:q} --log {log:q}"
+        "exec python workflow/scripts/evaluate_model.py --params {params.cfg:q}"
+        " --embeddings results/embeddings/clamp3 --manifests {input.manifests:q}"
+        " --out {output:q} --log {log:q}"
 
 
 rule evaluate_lora:
@@ -44,6 +46,7 @@ rule evaluate_lora:
             for modality in ["text", *MODALITIES[collection]]
             for model in (["lora"] if modality in ("abc", "mtf") else ["clamp3"])
         ],
+        manifests=test_manifests(),
         code=stage_code("evaluate"),
     output:
         "results/evaluation/lora.json",
@@ -57,8 +60,9 @@ rule evaluate_lora:
     params:
         cfg=stage_params("evaluate"),
     shell:
-        "exec python workflow/scripts/evaluate_model.py --params {params.cfg:q} --model lora"
+        "exec python workflow/scripts/evaluate_model.py --params {params.cfg:q}"
         " --embeddings results/embeddings/lora results/embeddings/clamp3"
+        " --manifests {input.manifests:q}"
         " --out {output:q} --log {log:q}"
 
 

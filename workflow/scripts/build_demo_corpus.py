@@ -9,7 +9,7 @@ if __name__ == "__main__":
         build_demo_corpus(
             job.path("out"),
             job.section("corpus", CorpusConfig),
-            splits=job.section("splits", Splits),
-            seed=job.value("seed"),
-            workers=int(job.text("workers")),
+            job.section("splits", Splits),
+            job.value("seed"),
+            int(job.text("workers")),
         )

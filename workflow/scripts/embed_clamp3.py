@@ -1,0 +1,14 @@
+"""Embed every held-out text, score, performance and recording."""
+
+from clamp3.config import EmbedConfig
+from clamp3.job import Job
+from clamp3.retrieval.collection import embed_model
+
+if __name__ == "__main__":
+    with Job() as job:
+        embed_model(
+            job.path("model"),
+            job.paths("manifests"),
+            job.path("out"),
+            job.section("embed", EmbedConfig),
+        )
