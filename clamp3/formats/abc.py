@@ -213,7 +213,7 @@ def _tune_start(lines: list[str]) -> int:
         raise FormatError(
             "no_voice",
             f"found neither a voice (V:1) nor a key (K:) in {len(lines)} lines, the first being "
-            f"{lines[0][:40]!r}; expected ABC notation",
+            f"{''.join(lines[:1])[:40]!r}; expected ABC notation",
         )
     for i in range(key, len(lines)):
         if not (_FIELD.match(lines[i]) or lines[i].startswith("%")):
@@ -350,11 +350,12 @@ def _cut_bars(part: str) -> Voice:
 
 def _join_barlines(first: str, second: str) -> str:
     """One bar line for two between which nothing stands, such as `:|` and `|:`."""
-    if first == second:
-        return first
-    if second.endswith(":"):
-        return "::" if first.startswith(":") else second
-    return second if len(second) > len(first) and not first.startswith(":") else first
+    both = [line for line in (first, second) if line]
+    closing = [line for line in both if line.startswith(":")]
+    opening = [line for line in both if line.endswith(":")]
+    if closing and opening and first != second:
+        return "::"
+    return max(closing or opening or both, key=len)
 
 
 def _close_tails(voices: dict[str, Voice]) -> None:

@@ -8,11 +8,13 @@ from clamp3.errors import DataError
 from clamp3.files import write_json, write_text
 
 COLLECTION_NAMES = {"pdmx": "PDMX", "wikimt_x": "WikiMT-X", "midicaps": "MidiCaps"}
-ADAPTED = ("abc", "mtf")  # modalities whose vectors an adapter changes
+ADAPTED = frozenset({"abc", "mtf"})  # modalities whose vectors an adapter changes
+SHARED = ("query", "reference", "text_field", "queries", "references")
+DIGITS = 6
 
 
 def read_evaluation(path: Path) -> dict:
-    """What `evaluate_model` wrote. Raises DataError for another file."""
+    """What `evaluate_model` or `compare_models` wrote. Raises DataError for another file."""
     try:
         report = json.loads(Path(path).read_text(encoding="utf-8"))
         report["collections"], report["hits_at"]
@@ -22,39 +24,50 @@ def read_evaluation(path: Path) -> dict:
 
 
 def rows_of(report: dict) -> Iterator[dict]:
-    """One flat dict per direction: collection, direction, then the figures."""
-    for collection, result in report["collections"].items():
-        for direction, figures in result["directions"].items():
+    """Yield one dict per direction: collection and direction, then what the report says of it."""
+    for collection, directions in report["collections"].items():
+        for direction, figures in directions.items():
             yield {"collection": collection, "direction": direction} | figures
 
 
-def direction_name(row: dict) -> str:
-    """Such as `text → abc`; with the text field where that is not plain `text`."""
-    query, _, reference = row["direction"].partition("_to_")
-    names = [query, reference]
-    fields = [f"text ({name})" if name == row["text_field"] else name for name in names]
-    return " → ".join(fields)
+def row_name(row: dict) -> str:
+    """Such as `PDMX, text → abc`; with the text field where several were evaluated."""
+    names = [
+        f"text ({name})" if name == row["text_field"] else name
+        for name in row["direction"].split("_to_")
+    ]
+    collection = COLLECTION_NAMES.get(row["collection"], row["collection"])
+    return f"{collection}, {' → '.join(names)}"
 
 
 def compare_models(
-    baseline: Path, adapted: Path, out: Path, table: Path, *, names: tuple[str, str]
+    baseline: Path,
+    adapted: Path,
+    out: Path,
+    table: Path,
+    *,
+    names: tuple[str, str] = ("CLaMP 3", "CLaMP 3 + LoRA"),
 ) -> dict:
-    """Write both models' figures and their differences as JSON and as a Markdown table.
+    """Both models' figures and their differences; also written as JSON and as Markdown.
 
-    Only directions from or to what an adapter changes. Positive differences mean that the
-    adapted model is better; ranks are left out.
+    Directions without a modality that adapters change have the baseline's figures alone. Positive
+    differences of MRR and hits mean that the adapted model is better.
 
-    Raises DataError when the two were not evaluated on the same queries and references.
+    Raises DataError when the two were not evaluated on as many queries and references.
     """
     first, second = read_evaluation(baseline), read_evaluation(adapted)
-    rows = [_compared(a, b) for a, b in _shared(first, second)]
-    if not rows:
-        raise DataError(f"{baseline} and {adapted} share no direction to compare")
+    others = {(row["collection"], row["direction"]): row for row in rows_of(second)}
+    collections: dict[str, dict] = {}
+    for row in rows_of(first):
+        other = others.get((row["collection"], row["direction"]))
+        changed = ADAPTED & {row["query"], row["reference"]}
+        entry = _compared(row, other if changed else None)
+        collections.setdefault(row["collection"], {})[row["direction"]] = entry
     comparison = {
-        "baseline": names[0],
-        "adapted": names[1],
+        "names": {"baseline": names[0], "adapted": names[1]},
         "tie_rule": first["tie_rule"],
-        "rows": rows,
+        "hits_at": first["hits_at"],
+        "collections": collections,
     }
     write_json(out, comparison)
     write_text(table, comparison_table(comparison))
@@ -63,84 +76,67 @@ def compare_models(
 
 def comparison_table(comparison: dict) -> str:
     """The comparison as a Markdown table with a note on what the numbers are."""
-    head = ["collection", "direction", "queries", "references", "chance MRR"]
-    head += [f"MRR {comparison['baseline']}", f"MRR {comparison['adapted']}", "difference"]
-    lines = [_line(head), _line(["---"] * 2 + ["---:"] * (len(head) - 2))]
-    for row in comparison["rows"]:
-        counts = [row["collection"], direction_name(row), row["queries"], row["references"]]
-        numbers = [row["chance"]["mrr"], row["baseline"]["mrr"], row["adapted"]["mrr"]]
-        cells = counts + [f"{n:.4f}" for n in numbers] + [f"{row['difference']['mrr']:+.4f}"]
+    names = comparison["names"]
+    at = max(comparison["hits_at"])
+    head = ["held-out pieces", "queries", "references", "chance MRR"]
+    for figure in ("MRR", f"Hit@{at}"):
+        head += [f"{figure} {names['baseline']}", f"{figure} {names['adapted']}", "difference"]
+    lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
+    for row in rows_of(comparison):
+        cells = [row_name(row), row["queries"], row["references"], f"{row['chance']['mrr']:.4f}"]
+        for figure in ("mrr", f"hit@{at}"):
+            cells += _three_cells(row, figure)
         lines.append(_line(cells))
-    note = f"Held-out pieces. {comparison['tie_rule']}"
-    return "\n".join(lines) + f"\n\n{note}\n"
+    return "\n".join(lines) + f"\n\n{comparison['tie_rule']}\n"
 
 
-def evaluation_table(report: dict) -> str:
-    """All figures of one model as tab-separated values."""
-    hits = [f"hit@{k}" for k in report["hits_at"]]
-    columns = ["collection", "direction", "text_field", "queries", "references", "mrr"]
-    columns += ["mrr_standard_error", *hits, "median_rank", "mean_rank"]
-    head = [*columns, "chance_mrr", *(f"chance_{name}" for name in hits)]
-    lines = ["\t".join(head)]
-    for row in rows_of(report):
-        cells = [row[name] for name in columns]
-        cells += [row["chance"][name] for name in ["mrr", *hits]]
-        lines.append("\t".join("" if cell is None else str(cell) for cell in cells))
-    return "\n".join(lines) + "\n"
-
-
-def summary(evaluation: Path, comparison: Path | None = None) -> list[str]:
-    """What a person reads at the end of a run: held-out MRR and hits with chance beside them."""
-    report = read_evaluation(evaluation)
+def summary(comparison: Path) -> list[str]:
+    """What a person reads at the end of a run: held-out figures with chance beside them."""
+    report = read_evaluation(comparison)
     at = max(report["hits_at"])
-    lines = ["Held-out retrieval (chance in brackets):"]
-    width = max(len(direction_name(row)) for row in rows_of(report))
-    for row in rows_of(report):
-        name = COLLECTION_NAMES.get(row["collection"], row["collection"])
-        chance = row["chance"]
+    rows = list(rows_of(report))
+    width = max((len(row_name(row)) for row in rows), default=0)
+    lines = ["Held-out retrieval by CLaMP 3 (chance in brackets):"]
+    for row in rows:
+        own, chance = row["baseline"], row["chance"]
         lines.append(
-            f"  {name:<9} {direction_name(row):<{width}}  "
-            f"MRR {row['mrr']:.3f} ({chance['mrr']:.3f})  "
-            f"Hit@{at} {row[f'hit@{at}']:.2f} ({chance[f'hit@{at}']:.2f})  "
-            f"among {row['references']}"
+            f"  {row_name(row):<{width}}  MRR {own['mrr']:.3f} ({chance['mrr']:.3f})"
+            f"  Hit@{at} {own[f'hit@{at}']:.2f} ({chance[f'hit@{at}']:.2f})"
+            f"  of {row['references']}"
         )
-    return lines + ([] if comparison is None else _comparison_lines(comparison))
-
-
-def _comparison_lines(path: Path) -> list[str]:
-    comparison = json.loads(Path(path).read_text(encoding="utf-8"))
-    lines = [f"{comparison['adapted']} against {comparison['baseline']} (MRR):"]
-    for row in comparison["rows"]:
-        name = COLLECTION_NAMES.get(row["collection"], row["collection"])
-        both = f"{row['baseline']['mrr']:.3f} → {row['adapted']['mrr']:.3f}"
-        change = f"{row['difference']['mrr']:+.3f}"
-        lines.append(f"  {name:<9} {direction_name(row)}: {both} ({change})")
+    adapted = [row for row in rows if "adapted" in row]
+    if adapted:
+        lines.append(f"{report['names']['adapted']} against {report['names']['baseline']} (MRR):")
+    for row in adapted:
+        lines.append(
+            f"  {row_name(row):<{width}}  {row['baseline']['mrr']:.3f} → "
+            f"{row['adapted']['mrr']:.3f} ({row['difference']['mrr']:+.3f})"
+        )
     return lines
 
 
-def _shared(first: dict, second: dict) -> Iterator[tuple[dict, dict]]:
-    others = {(row["collection"], row["direction"]): row for row in rows_of(second)}
-    for row in rows_of(first):
-        other = others.get((row["collection"], row["direction"]))
-        if other is None or not {row["query"], row["reference"]} & set(ADAPTED):
-            continue
-        for name in ("queries", "references", "text_field"):
-            if row[name] != other[name]:
-                raise DataError(
-                    f"{row['collection']} {row['direction']}: {name} {row[name]} in one evaluation "
-                    f"and {other[name]} in the other; evaluate both on the same pieces"
-                )
-        yield row, other
+def _compared(baseline: dict, adapted: dict | None) -> dict:
+    figures = list(baseline["chance"])
+    entry = {name: baseline[name] for name in (*SHARED, "chance")}
+    entry["baseline"] = {name: baseline[name] for name in figures}
+    if adapted is None:
+        return entry
+    for name in SHARED:
+        if baseline[name] != adapted[name]:
+            raise DataError(
+                f"{row_name(baseline)}: {name} is {baseline[name]} in one evaluation and "
+                f"{adapted[name]} in the other; evaluate both on the same pieces"
+            )
+    entry["adapted"] = {name: adapted[name] for name in figures}
+    entry["difference"] = {name: round(adapted[name] - baseline[name], DIGITS) for name in figures}
+    return entry
 
 
-def _compared(baseline: dict, adapted: dict) -> dict:
-    figures = [name for name in baseline["chance"] if name != "mean_rank"]
-    header = ("collection", "direction", "query", "reference", "text_field", "queries")
-    return {name: baseline[name] for name in (*header, "references", "chance")} | {
-        "baseline": {name: baseline[name] for name in figures},
-        "adapted": {name: adapted[name] for name in figures},
-        "difference": {name: round(adapted[name] - baseline[name], 6) for name in figures},
-    }
+def _three_cells(row: dict, figure: str) -> list[str]:
+    cells = [f"{row['baseline'][figure]:.4f}"]
+    if "adapted" not in row:
+        return [*cells, "", ""]
+    return [*cells, f"{row['adapted'][figure]:.4f}", f"{row['difference'][figure]:+.4f}"]
 
 
 def _line(cells: Sequence[object]) -> str:

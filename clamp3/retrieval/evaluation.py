@@ -1,24 +1,20 @@
 """Held-out retrieval of one model: every direction between the modalities of each collection."""
 
 import itertools
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from clamp3.config import EvaluateConfig
 from clamp3.errors import DataError
-from clamp3.files import read_jsonl, write_json
+from clamp3.files import write_json
 from clamp3.retrieval.metrics import TIE_RULE, retrieval_metrics
 from clamp3.retrieval.pairing import pair_by_id
 from clamp3.retrieval.vectors import Vectors, read_vectors
 
-log = logging.getLogger(__name__)
-
 MODALITIES = ("text", "abc", "mtf", "audio")
 TRAINED_COLLECTION = "pdmx"  # evaluated with one text field; the others with each they have
+HELD_OUT = "test"
 DIGITS = 6
 
 
@@ -32,93 +28,86 @@ class Side:
     vectors: Vectors
 
 
-def evaluate_model(
-    embeddings: Sequence[Path], manifests: Sequence[Path], out: Path, settings: EvaluateConfig
-) -> dict:
+def evaluate_model(embeddings: Sequence[Path], out: Path, settings: EvaluateConfig) -> dict:
     """Rank held-out pieces in every direction; the results, which are also written to `out`.
 
     `embeddings`: folders that hold <collection>/<modality>.parquet; the first folder that has a
-    table counts, so an adapter's folder may stand before that of its model. `manifests`: the
-    files <collection>-<modality>-test.jsonl that say which pieces are held out. A gallery holds
-    every held-out piece of its modality, a query is every one with a partner there.
+    table counts, so an adapter's folder may stand before that of its model. A gallery holds every
+    piece of its table, a query is every piece that has a partner there.
 
-    Raises DataError where tables come from different models, or nothing can be ranked.
+    Raises DataError where tables come from different models, hold pieces that are not held out,
+    or nothing can be ranked.
     """
-    held_out = _held_out_ids(manifests)
-    results = {}
-    for collection, ids in held_out.items():
-        tables = _tables(embeddings, collection)
-        sides = _sides(tables, ids, collection, settings)
-        directions = dict(_directions(sides, settings))
+    results, fingerprints = {}, {}
+    tables = {name: _tables(embeddings, name) for name in _collections(embeddings)}
+    _refuse_mixture(tables)
+    for collection, modalities in tables.items():
+        for modality, vectors in modalities.items():
+            fingerprints.setdefault(modality, vectors.origin.fingerprint)
+        directions = dict(_directions(_sides(modalities, collection, settings), settings))
         if directions:
-            missing = _not_embedded(tables, ids)
-            results[collection] = {"not_embedded": missing, "directions": directions}
+            results[collection] = directions
     if not results:
         raise DataError(
-            f"nothing to evaluate: {', '.join(map(str, embeddings))} hold no two modalities of "
-            f"{', '.join(held_out) or 'any collection'}"
+            f"nothing to evaluate: {', '.join(map(str, embeddings))} hold no collection with two "
+            "modalities of the same pieces"
         )
     report = {
         "tie_rule": TIE_RULE,
         "hits_at": list(settings.hits_at),
-        "text_field": settings.text_field,
-        "fingerprints": _fingerprints(embeddings, held_out),
+        "fingerprints": fingerprints,
         "collections": results,
     }
     write_json(out, report)
     return report
 
 
-def _held_out_ids(manifests: Sequence[Path]) -> dict[str, dict[str, list[str]]]:
-    """For each collection the ids of the held-out pieces, by modality."""
-    held_out: dict[str, dict[str, list[str]]] = {}
-    for path in map(Path, manifests):
-        try:
-            collection, modality, split = path.stem.rsplit("-", 2)
-        except ValueError as error:
-            raise DataError(f"{path}: expected a name like pdmx-abc-test.jsonl") from error
-        if split != "test":
-            raise DataError(f"{path}: holds split {split}; held-out figures need the split test")
-        ids = [row["id"] for _, row in read_jsonl(path)]
-        held_out.setdefault(collection, {}).setdefault(modality, []).extend(ids)
-    for modalities in held_out.values():
-        everything = itertools.chain.from_iterable(modalities.values())
-        modalities.setdefault("text", list(dict.fromkeys(everything)))
-    return held_out
+def _collections(embeddings: Sequence[Path]) -> list[str]:
+    names = {path.parent.name for folder in embeddings for path in Path(folder).glob("*/*.parquet")}
+    return sorted(names, key=lambda name: (name != TRAINED_COLLECTION, name))
 
 
 def _tables(embeddings: Sequence[Path], collection: str) -> dict[str, Vectors]:
-    """The vectors of each modality that has a table; all of one space."""
+    """The vectors of each modality that has a table with pieces in it."""
     tables = {}
     for modality in MODALITIES:
         paths = [Path(folder) / collection / f"{modality}.parquet" for folder in embeddings]
-        for path in paths:
-            if path.exists():
-                tables[modality] = read_vectors(path)
-                break
-    spaces = {vectors.origin.space: modality for modality, vectors in tables.items()}
-    if len(spaces) > 1:
-        raise DataError(
-            f"{collection}: embeddings of {' and '.join(spaces.values())} come from different "
-            "models and cannot be compared; embed the collection again"
-        )
+        path = next((path for path in paths if path.exists()), None)
+        if path is None:
+            continue
+        vectors = read_vectors(path)
+        if vectors.origin.splits != HELD_OUT:
+            raise DataError(
+                f"{path}: pieces of split {vectors.origin.splits or 'unknown'}; figures are only "
+                "told of held-out pieces: embed the manifests of split test"
+            )
+        if vectors.ids:
+            tables[modality] = vectors
     return tables
 
 
-def _sides(
-    tables: dict[str, Vectors], ids: dict[str, list[str]], collection: str, settings: EvaluateConfig
-) -> list[Side]:
+def _refuse_mixture(tables: dict[str, dict[str, Vectors]]) -> None:
+    spaces: dict[str, str] = {}
+    for collection, modalities in tables.items():
+        for modality, vectors in modalities.items():
+            spaces.setdefault(vectors.origin.space, f"{collection} {modality}")
+    if len(spaces) > 1:
+        raise DataError(
+            f"embeddings of {' and '.join(spaces.values())} come from different models and cannot "
+            "be compared; embed everything again with one of them"
+        )
+
+
+def _sides(tables: dict[str, Vectors], collection: str, settings: EvaluateConfig) -> list[Side]:
     sides = []
     for modality, vectors in tables.items():
-        held_out = set(ids.get(modality, []))
-        kept = vectors.take([row for row, name in enumerate(vectors.ids) if name in held_out])
         if modality != "text":
-            sides.append(Side(modality, modality, None, kept))
+            sides.append(Side(modality, modality, None, vectors))
         elif collection == TRAINED_COLLECTION:
-            sides.append(_text_side("text", kept, settings.text_field))
+            sides.append(_text_side("text", vectors, settings.text_field))
         else:
-            fields = dict.fromkeys(kept.labels["field"])
-            sides.extend(_text_side(name, kept, name) for name in sorted(fields))
+            fields = sorted(set(vectors.labels["field"]))
+            sides.extend(_text_side(name, vectors, name) for name in fields)
     return [side for side in sides if side.vectors.ids]
 
 
@@ -151,23 +140,3 @@ def _rounded(figures: dict) -> dict:
         name: _rounded(value) if isinstance(value, dict) else round(value, DIGITS)
         for name, value in figures.items()
     }
-
-
-def _not_embedded(tables: dict[str, Vectors], ids: dict[str, list[str]]) -> dict[str, int]:
-    """How many held-out pieces have no vector, by modality."""
-    missing = {}
-    for modality, vectors in tables.items():
-        if modality != "text":  # a piece need not have a text
-            missing[modality] = len(np.setdiff1d(ids.get(modality, []), vectors.ids))
-            if missing[modality]:
-                log.warning("%d held-out %s pieces have no vector", missing[modality], modality)
-    return missing
-
-
-def _fingerprints(embeddings: Sequence[Path], collections: dict) -> dict[str, str]:
-    """The model (with its adapter) behind each modality's vectors."""
-    found = {}
-    for collection in collections:
-        for modality, vectors in _tables(embeddings, collection).items():
-            found.setdefault(modality, vectors.origin.fingerprint)
-    return found

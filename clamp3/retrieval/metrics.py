@@ -98,8 +98,9 @@ def retrieval_metrics(
 def summarise(ranking: Ranking, hits_at: Sequence[int]) -> dict:
     """The figures of a ranking: queries, references, mrr, hit@k …, median_rank, mean_rank, chance.
 
-    `mrr_standard_error` says how far another sample of as many queries may lie off. `chance` holds mrr, hit@k … and mean_rank of a random order of the same gallery. Without
-    queries every figure is None.
+    `mrr_standard_error`: how far off another sample of as many queries may be. `chance`: mrr,
+    hit@k … and mean_rank of a random order of the same gallery. Without queries every figure is
+    None.
     """
     counts = {"queries": len(ranking.better), "references": ranking.references}
     if not len(ranking.better):

@@ -12,7 +12,7 @@ from clamp3.errors import DataError
 from clamp3.files import atomic_path, read_table
 
 ROWS_PER_GROUP = 16384  # 48 MiB at width 768
-ORIGIN = ("fingerprint", "space", "modality", "collection")
+ORIGIN = ("fingerprint", "space", "modality", "collection", "splits")
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,15 @@ class Origin:
     """Where embeddings come from, kept in the file's schema metadata.
 
     `fingerprint`: of the model with its adapter; `space`: of the model alone: embeddings of one
-    space can be compared; `modality`: text, abc, mtf, audio, or "mixed".
+    space can be compared; `modality`: text, abc, mtf or audio, or several, joined by commas;
+    `splits`: of the manifests, such as "test", joined by commas; empty where there is none.
     """
 
     fingerprint: str
     space: str
     modality: str
     collection: str
+    splits: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,17 +24,19 @@ def contrastive_loss(
 
     Source: sanderwood/clamp3@9016d2b code/utils.py (ClipLoss).
     Differs: cosine on request; the loss is not divided by the number of processes once more,
-    because that made parameter gradients too small by that factor.
+    because that made parameter gradients too small by that factor; similarities are computed in
+    fp32 under autocast too, because raw dot products are large and their differences count.
     """
     if across_processes:
         queries, references = _all_rows(queries), _all_rows(references)
     if similarity == "cosine":
         queries = functional.normalize(queries, dim=-1)
         references = functional.normalize(references, dim=-1)
-    logits = scale * queries @ references.T
-    own = torch.arange(len(logits), device=logits.device)
-    towards = functional.cross_entropy(logits, own)
-    back = functional.cross_entropy(logits.T, own)
+    with torch.autocast(queries.device.type, enabled=False):
+        logits = scale * queries.float() @ references.float().T
+        own = torch.arange(len(logits), device=logits.device)
+        towards = functional.cross_entropy(logits, own)
+        back = functional.cross_entropy(logits.T, own)
     return (towards + back) / 2
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from clamp3.formats.patches import EOS, MASK
+from clamp3.formats.patches import EOS_ID, MASK_ID
 
 Treatment = Literal["mask", "shuffle", "keep"]
 SHARES = {"mask": 0.8, "shuffle": 0.1, "keep": 0.1}
@@ -32,7 +32,7 @@ def mask_patches(
     treatment = treatment or str(rng.choice(list(SHARES), p=list(SHARES.values())))
     seen = patches.copy()
     if treatment == "mask":
-        seen[selected] = MASK
+        seen[selected] = MASK_ID
     elif treatment == "shuffle":
         for row in np.flatnonzero(selected):
             seen[row] = _shuffled(seen[row], rng)
@@ -44,6 +44,6 @@ def _shuffled(patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     Without exactly one EOS (a patch cut at its size, a special patch) all but the first may move.
     """
-    ends = np.flatnonzero(patch == EOS)
+    ends = np.flatnonzero(patch == EOS_ID)
     end = ends[0] if len(ends) == 1 else len(patch)
     return np.concatenate([patch[:1], rng.permutation(patch[1:end]), patch[end:]])

@@ -19,19 +19,22 @@ rule build_manifests:
     """Pair the catalogue's texts with what was converted, and account for every row."""
     input:
         catalog=CATALOG,
-        parse_rejected="data/catalog/rejected.parquet",
         interleaved=expand("data/interleaved/{part}.parquet", part=PARTS),
         mtf=expand("data/mtf/{part}.parquet", part=PARTS),
         features=expand("data/features/{part}.parquet", part=PARTS),
-        rejected=expand(
-            "data/{store}/rejected-{part}.parquet",
-            store=["abc", "interleaved", "mtf", "features"],
-            part=PARTS,
-        ),
+        rejected=[
+            "data/catalog/rejected.parquet",
+            *expand(
+                "data/{store}/rejected-{part}.parquet",
+                store=["abc", "interleaved", "mtf", "features"],
+                part=PARTS,
+            ),
+        ],
         code=stage_code("manifest"),
     output:
         manifests=MANIFESTS,
         counts="data/manifests/counts.json",
+        rejected="data/manifests/rejected.parquet",
     log:
         "logs/build_manifests.log",
     benchmark:
@@ -43,4 +46,6 @@ rule build_manifests:
         cfg=stage_params("manifest"),
     shell:
         "exec python workflow/scripts/build_manifests.py --params {params.cfg:q}"
-        " --data data --out data/manifests --log {log:q}"
+        " --catalog {input.catalog:q} --interleaved {input.interleaved:q} --mtf {input.mtf:q}"
+        " --features {input.features:q} --rejected {input.rejected:q} --out data/manifests"
+        " --log {log:q}"

@@ -4,9 +4,7 @@ from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml.numbers import read_int
 
-_MAJOR_TONICS = (
-    "Fb Cb Gb Db Ab Eb Bb F C G D A E B F# C# G# D# A# E# B#".split()
-)
+_MAJOR_TONICS = "Fb Cb Gb Db Ab Eb Bb F C G D A E B F# C# G# D# A# E# B#".split()
 _MODE_SHIFTS = {
     "major": (0, ""),
     "ionian": (0, ""),

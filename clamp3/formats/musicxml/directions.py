@@ -67,8 +67,8 @@ def read_tempo(element: Element) -> str:
         number = metronome.findtext("per-minute")
         if beat and number:
             upper, lower = beat
-            for _ in metronome.findall("beat-unit-dot"):
-                upper, lower = 2 * upper + 1, 2 * lower
+            if metronome.find("beat-unit-dot") is not None:
+                upper, lower = 3 * upper, 2 * lower
             tempo = _tempo(upper, lower, number) or tempo
     return tempo
 
@@ -89,14 +89,19 @@ def read_marks(direction: Element, spans: Spans) -> list[Mark]:
     """The marks of a <direction> in document order."""
     marks = []
     words = ""
+    below = direction.get("placement") == "below"
     for kind in direction.iterfind("direction-type/*"):
-        if kind.tag == "words":
-            words += kind.text or ""
+        if kind.tag in ("words", "rehearsal"):
+            words += quoted(kind.text or "").strip()
+            below = below or kind.get("default-y", "").startswith("-")
         else:
             marks += _READERS.get(kind.tag, _ignore)(kind, spans)
-    if words:
-        place = "_" if direction.get("placement") == "below" else "^"
-        marks.append(Mark(f'"{place}{quoted(words)}"'))
+    sound = direction.find("sound")
+    jumps = read_jumps(sound) if sound is not None else []
+    if jumps:
+        marks += [Mark(text) for text in jumps]
+    elif words:
+        marks.append(Mark(f'"{"_" if below else "^"}{words}"'))
     return marks
 
 

@@ -2,42 +2,42 @@
 
 from xml.etree.ElementTree import Element
 
-ARTICULATIONS = {
-    "accent": "!>!",
-    "strong-accent": "!^!",
-    "staccato": ".",
-    "tenuto": "!tenuto!",
-    "staccatissimo": "!wedge!",
-    "spiccato": "!wedge!",
-    "breath-mark": "!breath!",
+# The order in which decorations are written is that of these names.
+DECORATIONS = {
+    "arpeggiate": "!arpeggio!",
+    "articulations/accent": "!>!",
+    "articulations/breath-mark": "!breath!",
+    "articulations/spiccato": "!wedge!",
+    "articulations/staccatissimo": "!wedge!",
+    "articulations/staccato": ".",
+    "articulations/strong-accent": "!^!",
+    "articulations/tenuto": "!tenuto!",
+    "fermata": "!fermata!",
+    "ornaments/inverted-mordent": "P",
+    "ornaments/inverted-turn": "!invertedturn!",
+    "ornaments/mordent": "M",
+    "ornaments/trill-mark": "T",
+    "ornaments/turn": "!turn!",
+    "technical/down-bow": "v",
+    "technical/harmonic": "!open!",
+    "technical/open-string": "!open!",
+    "technical/snap-pizzicato": "!snap!",
+    "technical/stopped": "!plus!",
+    "technical/thumb-position": "!thumb!",
+    "technical/up-bow": "u",
 }
-ORNAMENTS = {
-    "trill-mark": "T",
-    "turn": "!turn!",
-    "inverted-turn": "!invertedturn!",
-    "mordent": "M",
-    "inverted-mordent": "P",
-}
-TECHNICAL = {
-    "up-bow": "u",
-    "down-bow": "v",
-    "harmonic": "!open!",
-    "open-string": "!open!",
-    "thumb-position": "!thumb!",
-    "stopped": "!plus!",
-    "snap-pizzicato": "!snap!",
-}
+_CONTAINERS = {"articulations", "ornaments", "technical"}
 
 
 class Notations:
     """The notations of one note, sorted into what ABC writes where.
 
-    decorations  before the note, in order
-    spans        glissandos and wavy lines, before the decorations
+    spans        glissandos and wavy lines, after an opening slur
+    tremolo      before the decorations
+    decorations  before the note, in order, each once
     fingerings   after the decorations
     slurs        (type, number) in document order
-    tuplets      (type, number, actual or None, normal or None) in document order
-    tied         True, False or None (no <tied> at all): whether a tie starts
+    tuplets      the <tuplet> elements in document order
     """
 
     __slots__ = ("decorations", "fingerings", "slurs", "spans", "tremolo", "tuplets")
@@ -48,46 +48,33 @@ class Notations:
         self.slurs: list[tuple[str, str]] = []
         self.spans: list[str] = []
         self.tremolo = ""
-        self.tuplets: list[tuple[str, str]] = []
+        self.tuplets: list[Element] = []
 
 
-def read_notations(notations: list[Element]) -> Notations:
-    """All <notations> of a note in one."""
+def read_notations(element: Element) -> Notations:
+    """What one <notations> says."""
     found = Notations()
-    children = [child for element in notations for child in element]
-    children.sort(key=lambda child: child.tag)
-    for child in children:
-        reader = _READERS.get(child.tag)
-        if reader is not None:
-            reader(found, child)
+    names = set()
+    for child in element:
+        if child.tag in _CONTAINERS:
+            for grandchild in child:
+                _read_one(found, names, f"{child.tag}/{grandchild.tag}", grandchild)
+        else:
+            _read_one(found, names, child.tag, child)
+    found.decorations = [DECORATIONS[name] for name in sorted(names)]
     return found
 
 
-def _read_arpeggiate(found: Notations, element: Element) -> None:
-    found.decorations.append("!arpeggio!")
+def _read_one(found: Notations, names: set[str], name: str, element: Element) -> None:
+    if name in DECORATIONS:
+        names.add(name)
+    elif name in _READERS:
+        _READERS[name](found, element)
 
 
-def _read_fermata(found: Notations, element: Element) -> None:
-    mark = "!invertedfermata!" if element.get("type") == "inverted" else "!fermata!"
-    found.decorations.append(mark)
-
-
-def _read_articulations(found: Notations, element: Element) -> None:
-    for child in element:
-        mark = ARTICULATIONS.get(child.tag)
-        if mark:
-            found.decorations.append(mark)
-
-
-def _read_ornaments(found: Notations, element: Element) -> None:
-    for child in element:
-        mark = ORNAMENTS.get(child.tag)
-        if mark:
-            found.decorations.append(mark)
-        elif child.tag == "wavy-line":
-            found.spans.append("!trill(!" if child.get("type") == "start" else "!trill)!")
-        elif child.tag == "tremolo":
-            _read_tremolo(found, child)
+def _read_wavy_line(found: Notations, element: Element) -> None:
+    if not found.spans:
+        found.spans.append("!trill(!" if element.get("type") == "start" else "!trill)!")
 
 
 def _read_tremolo(found: Notations, element: Element) -> None:
@@ -95,17 +82,13 @@ def _read_tremolo(found: Notations, element: Element) -> None:
     strokes = "/" * min(int(text), 8) if text.isdecimal() else ""
     if strokes and element.get("type") == "start":
         found.tremolo = f"!{strokes}-!"
-    elif strokes and element.get("type", "single") == "single":
+    elif strokes and element.get("type") == "single":
         found.tremolo = f"!{strokes}!"
 
 
-def _read_technical(found: Notations, element: Element) -> None:
-    for child in element:
-        mark = TECHNICAL.get(child.tag)
-        if mark:
-            found.decorations.append(mark)
-        elif child.tag == "fingering" and child.text:
-            found.fingerings.append(f"!{child.text}!")
+def _read_fingering(found: Notations, element: Element) -> None:
+    if element.text:
+        found.fingerings.append(f"!{element.text}!")
 
 
 def _read_slide(found: Notations, element: Element) -> None:
@@ -118,17 +101,15 @@ def _read_slur(found: Notations, element: Element) -> None:
 
 
 def _read_tuplet(found: Notations, element: Element) -> None:
-    found.tuplets.append((element.get("type", ""), element.get("number", "1")))
+    found.tuplets.append(element)
 
 
 _READERS = {
-    "arpeggiate": _read_arpeggiate,
-    "articulations": _read_articulations,
-    "fermata": _read_fermata,
     "glissando": _read_slide,
-    "ornaments": _read_ornaments,
+    "ornaments/tremolo": _read_tremolo,
+    "ornaments/wavy-line": _read_wavy_line,
     "slide": _read_slide,
     "slur": _read_slur,
-    "technical": _read_technical,
+    "technical/fingering": _read_fingering,
     "tuplet": _read_tuplet,
 }

@@ -67,7 +67,6 @@ def read_note(element: Element, scale: int) -> Note:
     """The Note of a <note> element; its duration is multiplied by `scale`."""
     note = Note()
     note.shown = element.get("print-object") != "no"
-    notations = []
     lyrics = []
     for child in element:
         tag = child.tag
@@ -83,13 +82,12 @@ def read_note(element: Element, scale: int) -> Note:
             if child.get("number", "1") == "1":
                 note.beam = (child.text or "").strip()
         elif tag == "notations":
-            notations.append(child)
+            if note.notations is NO_NOTATIONS:
+                note.notations = read_notations(child)
         elif tag == "lyric":
             lyrics.append(child)
         elif tag in _READERS:
             _READERS[tag](note, child)
-    if notations:
-        note.notations = read_notations(notations)
     if lyrics:
         note.lyrics = lyrics
     return note
@@ -142,7 +140,7 @@ def _read_cue(note: Note, element: Element) -> None:
 
 def _read_accidental(note: Note, element: Element) -> None:
     note.accidental = (element.text or "").strip()
-    note.courtesy = "yes" in (element.get("cautionary"), element.get("parentheses"))
+    note.courtesy = element.get("parentheses") == "yes"
 
 
 def _read_tie(note: Note, element: Element) -> None:

@@ -49,8 +49,20 @@ def _read_group(stack: list[Group], element: Element) -> None:
         )
         stack[-1].members.append(group)
         stack.append(group)
-    elif len(stack) > 1:
-        stack.pop()
+        return
+    for group in stack[1:]:
+        if group.number == number:
+            _exchange(group, stack[-1])
+            stack.pop()
+            return
+
+
+def _exchange(outer: Group, inner: Group) -> None:
+    """Let the innermost open group end when the file ends one further out."""
+    for name in ("number", "symbol", "barline", "name", "abbreviation"):
+        outer_value = getattr(outer, name)
+        setattr(outer, name, getattr(inner, name))
+        setattr(inner, name, outer_value)
 
 
 def _read_part(element: Element) -> PartInfo:

@@ -1,0 +1,17 @@
+"""Recordings: sound files to mono waveforms, equal windows and log-mel statistics, and back."""
+
+from clamp3.formats.audio.decoding import read_audio
+from clamp3.formats.audio.encoding import encode_ogg
+from clamp3.formats.audio.mel import MelFrontEnd
+from clamp3.formats.audio.resampling import resample
+from clamp3.formats.audio.windows import SAMPLE_RATE_HZ, standardise, windows
+
+__all__ = [
+    "SAMPLE_RATE_HZ",
+    "MelFrontEnd",
+    "encode_ogg",
+    "read_audio",
+    "resample",
+    "standardise",
+    "windows",
+]

@@ -1,0 +1,310 @@
+"""A part's measures put into voices and written bar by bar."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from fractions import Fraction
+from xml.etree.ElementTree import Element
+
+from clamp3.formats.musicxml import attributes, chordsymbols, directions
+from clamp3.formats.musicxml.barlines import BarLine, joined
+from clamp3.formats.musicxml.bars import write_bar
+from clamp3.formats.musicxml.directions import Mark, Spans
+from clamp3.formats.musicxml.groups import Group
+from clamp3.formats.musicxml.notes import Note
+from clamp3.formats.musicxml.numbers import read_duration
+from clamp3.formats.musicxml.parts import Part
+from clamp3.formats.musicxml.pitch import AccidentalMemory, abc_letter, key_alterations
+
+
+@dataclass
+class ScoreState:
+    """What the whole score shares while its parts are written: the header's fields."""
+
+    key: str | None = None
+    meter: str | None = None
+    tempo: str = ""
+    stemless: bool = False
+
+
+@dataclass
+class Voice:
+    """A voice of a part, written."""
+
+    name: str
+    staff: int
+    bars: list[str] = field(default_factory=list)
+    groups: list[list[Group]] = field(default_factory=list)
+    has_content: bool = False
+
+
+@dataclass
+class WrittenPart:
+    """All voices of a part and the bar lines they share."""
+
+    part: Part
+    voices: list[Voice]
+    barlines: list[str]
+    clefs: dict[int, str]
+    transpose: int = 0
+    staff_lines: dict[int, str] = field(default_factory=dict)
+
+
+class PartAssembler:
+    """Writes one part, measure by measure."""
+
+    def __init__(self, part: Part, state: ScoreState, first: bool):
+        self.part = part
+        self.state = state
+        self.first = first
+        self.voices = {name: Voice(name, part.home[name]) for name in part.voices}
+        self.current_staff = dict(part.home)
+        self.memory = AccidentalMemory()
+        self.spans = Spans()
+        self.key = None
+        self.meter = None
+        self.clefs: dict[int, str] = {}
+        self.first_clefs: dict[int, str] = {}
+        self.octaves: dict[int, int] = {}
+        self.staff_lines: dict[int, str] = {}
+        self.transpose = 0
+        self.open_slurs: dict[tuple[str, str], Group] = {}
+        self.ticks_per_eighth = Fraction(part.ticks_per_quarter, 2)
+        self.measure_index = 0
+
+    def write(self) -> WrittenPart:
+        """The whole part."""
+        lines = []
+        self.records = []
+        self.graces: dict[str, list[Group]] = {}
+        for events in self.part.measures:
+            lines.append(self._measure(events))
+            self.measure_index += 1
+        self._write_bars()
+        barlines = [
+            joined(line.right, lines[i + 1] if i + 1 < len(lines) else None)
+            for i, line in enumerate(lines)
+        ]
+        voices = [voice for voice in self.voices.values() if voice.has_content]
+        if lines and voices and lines[0].left:
+            for voice in voices:
+                voice.bars[0] = "|:" + voice.bars[0]
+        return WrittenPart(
+            self.part, voices, barlines, self.first_clefs, self.transpose, self.staff_lines
+        )
+
+    def _measure(self, events: list) -> BarLine:
+        self.memory.start_bar()
+        self.items = defaultdict(list)
+        self.now = 0
+        self.length = 0
+        self.front: dict[str, str] = {}
+        self.group = None
+        line = BarLine()
+        self.events = events
+        for self.position, event in enumerate(events):
+            if isinstance(event, Note):
+                self._note(event)
+                continue
+            tag = event.tag
+            if tag == "barline":
+                line.read(event)
+            elif tag in _HANDLERS:
+                _HANDLERS[tag](self, event)
+        self.records.append((self.items, self.length, "".join(self.front.values())))
+        return line
+
+    def _write_bars(self) -> None:
+        for name, voice in self.voices.items():
+            if not voice.has_content:
+                continue
+            for items, length, front in self.records:
+                text, groups = write_bar(items[name], length, self.ticks_per_eighth)
+                voice.bars.append(front + text)
+                voice.groups.append(groups)
+
+    def _note(self, note: Note) -> None:
+        if note.chord and self.group is not None and not note.rest:
+            self._add_head(self.group, note)
+            return
+        self._staff_change(note)
+        duration = 0 if note.grace else note.duration
+        group = Group(note, self.now, duration)
+        waiting = self.graces.setdefault(note.voice, [])
+        if note.grace:
+            waiting.append(group)
+        else:
+            for grace in waiting:
+                grace.main = group
+            waiting.clear()
+        self._add_head(group, note)
+        self.items[note.voice].append((self.now, group))
+        self.group = group
+        self.now += duration
+        self.length = max(self.length, self.now)
+
+    def _staff_change(self, note: Note) -> None:
+        current = self.current_staff[note.voice]
+        if note.staff != current:
+            self.current_staff[note.voice] = note.staff
+            mark = Mark(f"[I:staff {note.staff - current:+d}]")
+            self.items[note.voice].append((self.now, mark))
+
+    def _add_head(self, group: Group, note: Note) -> None:
+        notations = note.notations
+        if note.rest:
+            group.heads.append("z" if note.shown else "x")
+            group.ties.append(False)
+        elif not note.shown:
+            group.heads.append("x")
+            group.ties.append(False)
+        else:
+            self.voices[note.voice].has_content = True
+            octave = note.octave - self.octaves.get(note.staff, 0)
+            letter = abc_letter(note.step or "B", octave)
+            sign = self.memory.sign(note, letter)
+            if sign and note.courtesy:
+                sign = "!courtesy!" + sign
+            if note.stemless and not group.heads:
+                self.state.stemless = True
+                group.prefix = "s"
+            group.heads.append(sign + letter)
+            group.ties.append(note.tie_start)
+        group.decorations += [d for d in notations.decorations if d not in group.decorations]
+        group.fingerings += notations.fingerings
+        group.spans += notations.spans
+        group.tremolo = group.tremolo or notations.tremolo
+        if note.lyrics:
+            group.lyrics += note.lyrics
+        for kind, number in notations.slurs:
+            self._slur(group, note.voice, kind, number)
+
+    def _slur(self, group: Group, voice: str, kind: str, number: str) -> None:
+        if kind == "start":
+            self.open_slurs[voice, number] = group
+        elif kind == "stop":
+            start = self.open_slurs.pop((voice, number), None)
+            if start is not None and not self._leads_in(start, group):
+                start.slurs_opened += 1
+                group.slurs_closed += 1
+
+    def _leads_in(self, start: Group, group: Group) -> bool:
+        """Whether a slur only ties grace notes to the note they decorate."""
+        return start.note.grace and not group.note.grace and start.main is group
+
+    def _put(self, marks: list[Mark], staff: int) -> None:
+        """Marks go to the voice of the next note, before a backup the staff's first voice."""
+        if not marks:
+            return
+        name = self._next_voice() or self._first_voice(staff)
+        if name is not None:
+            self.items[name] += [(self.now, mark) for mark in marks]
+            self.voices[name].has_content = True
+
+    def _next_voice(self) -> str | None:
+        for event in self.events[self.position + 1 :]:
+            if isinstance(event, Note):
+                return event.voice
+            if event.tag == "backup":
+                return None
+        return None
+
+    def _first_voice(self, staff: int) -> str | None:
+        for name, home in self.part.home.items():
+            if home == staff:
+                return name
+        return next(iter(self.part.home), None)
+
+    def _backup(self, element: Element) -> None:
+        self.now = max(0, self.now - self._ticks(element))
+
+    def _forward(self, element: Element) -> None:
+        self.now += self._ticks(element)
+        self.length = max(self.length, self.now)
+
+    def _ticks(self, element: Element):
+        return read_duration(element.findtext("duration")) * self._scale
+
+    @property
+    def _scale(self) -> int:
+        return self.part.ticks_per_quarter // self.divisions
+
+    divisions = 1
+
+    def _attributes(self, element: Element) -> None:
+        for child in element:
+            if child.tag == "divisions":
+                self.divisions = max(int(child.text or 1), 1)
+            elif child.tag == "key":
+                self._key(child)
+            elif child.tag == "time":
+                self._time(child)
+            elif child.tag == "clef":
+                self._clef(child)
+            elif child.tag == "transpose":
+                self.transpose = attributes.read_transpose(child)
+
+    def _key(self, element: Element) -> None:
+        key = attributes.read_key(element)
+        if key is None:
+            return
+        name, fifths = key
+        self.memory.key = key_alterations(fifths)
+        if self.state.key is None and self.first and self.measure_index == 0:
+            self.state.key = name
+        elif not (self.measure_index == 0 and name == self.state.key):
+            self.front["key"] = f"[K:{name}]"
+
+    def _time(self, element: Element) -> None:
+        meter = attributes.read_time(element)
+        if meter is None:
+            return
+        if self.state.meter is None and self.first and self.measure_index == 0:
+            self.state.meter = meter
+        elif not (self.measure_index == 0 and meter == self.state.meter):
+            self.front["meter"] = f"[M:{meter}]"
+
+    def _clef(self, element: Element) -> None:
+        staff = int(element.get("number", "1"))
+        name, octaves = attributes.read_clef(element)
+        self.octaves[staff] = octaves
+        if staff not in self.clefs:
+            self.first_clefs[staff] = name
+        else:
+            for voice, home in self.part.home.items():
+                if home == staff:
+                    self.items[voice].append((self.now, Mark(f"[K:{name}]")))
+        self.clefs[staff] = name
+
+    def _direction(self, element: Element) -> None:
+        staff = int(element.findtext("staff") or 1)
+        self._tempo(element)
+        self._put(directions.read_marks(element, self.spans), staff)
+
+    def _sound(self, element: Element) -> None:
+        self._tempo(element)
+
+    def _tempo(self, element: Element) -> None:
+        tempo = directions.read_tempo(element)
+        if not tempo:
+            return
+        if self.measure_index == 0 and self.now == 0:
+            self.state.tempo = tempo
+        else:
+            voice = self._first_voice(1)
+            if voice is not None:
+                self.items[voice].append((self.now, Mark(f"[Q:{tempo}]")))
+
+    def _harmony(self, element: Element) -> None:
+        symbol = chordsymbols.chord_symbol(element)
+        if symbol:
+            self._put([Mark(symbol)], 1)
+
+
+_HANDLERS = {
+    "attributes": PartAssembler._attributes,
+    "backup": PartAssembler._backup,
+    "direction": PartAssembler._direction,
+    "forward": PartAssembler._forward,
+    "harmony": PartAssembler._harmony,
+    "sound": PartAssembler._sound,
+}

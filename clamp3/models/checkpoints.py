@@ -1,0 +1,253 @@
+"""Models on disk: a folder with a description, one safetensors file per part and the tokenizer."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import save_file
+from transformers import PreTrainedTokenizerFast
+
+from clamp3.config import M3Architecture, Section, check
+from clamp3.errors import CheckpointError, ConfigError
+from clamp3.files import atomic_path, sha256_of, write_json
+from clamp3.models.clamp import TOWERS, ClampModel, ClampModelConfig
+from clamp3.models.encoders import empty_weights
+from clamp3.models.lora import adapter_hash, load_adapter, merge_adapter
+from clamp3.models.m3 import M3Model
+from clamp3.models.tokenizer import load_tokenizer, save_tokenizer
+from clamp3.models.weights import (
+    TIED,
+    Tensors,
+    assign,
+    check_tensors,
+    read_tensors,
+    refuse_not_finite,
+    shapes_of,
+    tensors_hash,
+)
+
+CONFIG = "config.json"
+TOKENIZER = "tokenizer"  # the part that stands for tokenizer.json
+M3_PARTS = ("encoder", "decoder")
+
+
+class CheckpointConfig(Section):
+    """What config.json of a checkpoint folder says."""
+
+    kind: Literal["m3", "clamp3", "clamp2"]
+    architecture: Section
+    parts: dict[str, str]  # part -> SHA-256 of its tensors (of the file for `tokenizer`)
+    fingerprint: str  # SHA-256 over all of the above: the same for the same model
+    notes: dict  # where it comes from; for people
+
+
+class M3CheckpointConfig(CheckpointConfig):
+    """What config.json says of an M3 model."""
+
+    kind: Literal["m3"]
+    architecture: M3Architecture
+
+
+class ClampCheckpointConfig(CheckpointConfig):
+    """What config.json says of a CLaMP model."""
+
+    kind: Literal["clamp3", "clamp2"]
+    architecture: ClampModelConfig
+
+
+@dataclass(frozen=True)
+class LoadedClamp:
+    """A model ready to use, in eval mode."""
+
+    model: ClampModel
+    tokenizer: PreTrainedTokenizerFast | None  # None: no text tower asked for, or none was saved
+    config: ClampModelConfig
+    fingerprint: str  # of the checkpoint, and of the adapter where there is one
+
+
+def save_checkpoint(
+    model: ClampModel | M3Model,
+    folder: Path,
+    *,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    notes: dict | None = None,
+) -> str:
+    """Write the model as a checkpoint folder, complete or not at all, and return its fingerprint.
+
+    `notes` (JSON values) go into config.json as they are and do not change the fingerprint. The
+    folder's bytes depend on the arguments alone.
+
+    Raises CheckpointError where a value is not finite or an adapter is still attached.
+    """
+    with atomic_path(folder) as draft:
+        draft.mkdir()
+        parts = {}
+        for part, tensors in _split(model).items():
+            refuse_not_finite(tensors, str(folder))
+            parts[part] = tensors_hash(tensors)
+            save_file(tensors, draft / f"{part}.safetensors", metadata={"format": "pt"})
+        if tokenizer is not None:
+            save_tokenizer(tokenizer, draft)
+            parts[TOKENIZER] = sha256_of(draft / "tokenizer.json")
+        content = _description(model) | {"parts": parts}
+        fingerprint = _fingerprint(content)
+        write_json(
+            draft / CONFIG, content | {"fingerprint": fingerprint, "notes": dict(notes or {})}
+        )
+    return fingerprint
+
+
+def _description(model: ClampModel | M3Model) -> dict:
+    """Kind and architecture; towers that were not built are not there."""
+    if isinstance(model, M3Model):
+        return {"kind": "m3", "architecture": model.architecture.model_dump(mode="json")}
+    absent = {tower: None for tower in TOWERS if tower not in model.towers}
+    architecture = model.config.model_dump(mode="json") | absent
+    return {"kind": model.config.kind, "architecture": architecture}
+
+
+def _fingerprint(content: dict) -> str:
+    identity = {name: content[name] for name in ("kind", "architecture", "parts")}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _split(model: ClampModel | M3Model) -> dict[str, Tensors]:
+    """The tensors of each part; the tied one is stored once."""
+    state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    adapted = next((name for name in state if ".lora_" in name), None)
+    if adapted:
+        raise CheckpointError(
+            f"{adapted} belongs to an adapter: save it with save_adapter, or merge it first"
+        )
+    state.pop(TIED, None)
+    return {part: _only(state, prefix) for part, prefix in _prefixes(model).items()}
+
+
+def _prefixes(model: ClampModel | M3Model) -> dict[str, str]:
+    """What the names of each part's tensors begin with."""
+    if isinstance(model, M3Model):
+        return {part: f"{part}." for part in M3_PARTS}
+    return {tower: f"{model.prefix(tower)}_" for tower in model.towers}
+
+
+def _only(values: dict, prefix: str) -> dict:
+    return {name: value for name, value in values.items() if name.startswith(prefix)}
+
+
+def read_config(folder: Path) -> M3CheckpointConfig | ClampCheckpointConfig:
+    """The description of a checkpoint folder; no weights are read.
+
+    Raises CheckpointError where there is none, or where it was edited after it was written.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(f"{path}: no such file; expected a checkpoint folder") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
+    is_m3 = isinstance(raw, dict) and raw.get("kind") == "m3"
+    try:
+        config = check(M3CheckpointConfig if is_m3 else ClampCheckpointConfig, raw, str(path))
+    except ConfigError as error:
+        raise CheckpointError(f"{error}; was this folder written by this package?") from error
+    if _fingerprint(config.model_dump(mode="json")) != config.fingerprint:
+        raise CheckpointError(
+            f"{path}: its fingerprint does not belong to its content; was the file edited?"
+        )
+    return config
+
+
+def load_m3(folder: Path, *, device: str | torch.device = "cpu", verify: bool = False) -> M3Model:
+    """The M3 model of a checkpoint folder, in eval mode.
+
+    `verify` and the errors are those of load_clamp.
+    """
+    config = read_config(folder)
+    if not isinstance(config, M3CheckpointConfig):
+        raise CheckpointError(f"{folder}: a checkpoint of kind {config.kind}, expected m3")
+    with empty_weights():
+        model = M3Model(config.architecture)
+    _load_parts(model, folder, config, verify)
+    return model.to(device).eval()
+
+
+def load_clamp(
+    folder: Path,
+    *,
+    towers: Iterable[str] | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    adapter: Path | None = None,
+    verify: bool = False,
+) -> LoadedClamp:
+    """The CLaMP model of a checkpoint folder with the towers asked for (None: all it has).
+
+    Only their files are read. `adapter` is a folder written by `lora.save_adapter`; it is merged
+    into the symbolic tower. `verify` recomputes the hash of all weights that are read; without it
+    names, shapes and finiteness are checked, but not whether the values are those once saved.
+
+    Raises CheckpointError where a file is missing or damaged, a tensor is missing, superfluous, of
+    another shape or not finite, or the folder holds another kind of model or no such tower.
+    """
+    config = read_config(folder)
+    if not isinstance(config, ClampCheckpointConfig):
+        raise CheckpointError(f"{folder}: a checkpoint of kind {config.kind}, expected clamp3")
+    wanted = _towers(folder, config.architecture, towers)
+    with empty_weights():
+        model = ClampModel(config.architecture, wanted)
+    _load_parts(model, folder, config, verify)
+    fingerprint = config.fingerprint
+    if adapter is not None:
+        fingerprint = _merge(model, adapter, fingerprint)
+    tokenizer = _read_tokenizer(folder, config) if "text" in wanted else None
+    model = model.to(device=device, dtype=dtype).eval()
+    return LoadedClamp(model, tokenizer, config.architecture, fingerprint)
+
+
+def _towers(
+    folder: Path, architecture: ClampModelConfig, towers: Iterable[str] | None
+) -> tuple[str, ...]:
+    wanted = architecture.towers if towers is None else tuple(towers)
+    missing = [tower for tower in wanted if tower not in architecture.towers]
+    if missing or not wanted:
+        raise CheckpointError(
+            f"{folder}: asked for the towers {', '.join(wanted) or '(none)'}; "
+            f"it has {', '.join(architecture.towers)}"
+        )
+    return wanted
+
+
+def _load_parts(
+    model: ClampModel | M3Model, folder: Path, config: CheckpointConfig, verify: bool
+) -> None:
+    shapes = shapes_of(model)
+    state: Tensors = {}
+    for part, prefix in _prefixes(model).items():
+        path = Path(folder) / f"{part}.safetensors"
+        tensors = read_tensors(path)
+        check_tensors(tensors, _only(shapes, prefix), str(path))
+        if verify and tensors_hash(tensors) != config.parts.get(part):
+            raise CheckpointError(f"{path}: not the weights that the checkpoint was saved with")
+        state |= tensors
+    assign(model, state)
+
+
+def _merge(model: ClampModel, adapter: Path, fingerprint: str) -> str:
+    if "symbolic" in model.towers:
+        merge_adapter(load_adapter(model, adapter))
+    return hashlib.sha256(f"{fingerprint} {adapter_hash(adapter)}".encode()).hexdigest()
+
+
+def _read_tokenizer(folder: Path, config: CheckpointConfig) -> PreTrainedTokenizerFast | None:
+    if TOKENIZER not in config.parts:
+        return None
+    tokenizer = load_tokenizer(folder)
+    path = Path(folder) / "tokenizer.json"
+    if sha256_of(path) != config.parts[TOKENIZER]:
+        raise CheckpointError(f"{path}: not the tokenizer that the checkpoint was saved with")
+    return tokenizer

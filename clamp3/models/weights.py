@@ -1,0 +1,99 @@
+"""Tensors by name: read, checked, hashed, and given to a model that was built empty."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from clamp3.errors import CheckpointError
+from clamp3.models.m3 import PatchEmbedding
+
+EMBEDDING = "decoder.base.transformer.wte.weight"
+TIED = "decoder.base.lm_head.weight"  # the same tensor as EMBEDDING
+
+Tensors = dict[str, torch.Tensor]
+
+
+def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor that the model's weights must hold; the tied one is left out."""
+    return {name: tuple(t.shape) for name, t in model.state_dict().items() if name != TIED}
+
+
+def read_tensors(path: Path) -> Tensors:
+    """The tensors of a safetensors file, mapped into memory and read as they are used.
+
+    Raises CheckpointError where there is no such file or it is damaged.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: no such file; the folder is not complete")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def check_tensors(tensors: Tensors, shapes: dict[str, tuple[int, ...]], where: str) -> None:
+    """Raise CheckpointError unless `tensors` have exactly these names and shapes, all finite."""
+    _check_names(tensors, shapes, where)
+    for name, shape in shapes.items():
+        found = tuple(tensors[name].shape)
+        if found != shape:
+            hint = "; it looks transposed" if found == shape[::-1] else ""
+            raise CheckpointError(
+                f"{where}: {name} has the shape {list(found)}, expected {list(shape)}{hint}"
+            )
+        if not tensors[name].is_floating_point():
+            raise CheckpointError(f"{where}: {name} is {tensors[name].dtype}, expected floats")
+    refuse_not_finite(tensors, where)
+
+
+def _check_names(tensors: Tensors, shapes: dict[str, tuple[int, ...]], where: str) -> None:
+    missing = sorted(shapes.keys() - tensors.keys())
+    unknown = sorted(tensors.keys() - shapes.keys())
+    for fault, names in (("lacks the tensor", missing), ("holds the unknown tensor", unknown)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise CheckpointError(
+                f"{where} {fault} {names[0]}{more}; is it the file of another model?"
+            )
+
+
+def refuse_not_finite(tensors: Tensors, where: str) -> None:
+    """Raise CheckpointError where a value is infinite or not a number."""
+    for name, tensor in tensors.items():
+        # The extremes of a tensor with a NaN are NaN: one pass without a temporary.
+        if tensor.numel() and not all(torch.isfinite(end) for end in torch.aminmax(tensor)):
+            raise CheckpointError(
+                f"{where}: {name} holds values that are not finite; the file is damaged or the "
+                "training diverged"
+            )
+
+
+def tensors_hash(tensors: Tensors) -> str:
+    """The SHA-256 of the tensors' names, types, shapes and bytes; their order does not matter."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def assign(model: nn.Module, tensors: Tensors) -> None:
+    """Give a model that was built empty its tensors, without copying them."""
+    if EMBEDDING in tensors:
+        tensors = tensors | {TIED: tensors[EMBEDDING]}
+    model.load_state_dict(tensors, strict=True, assign=True)
+    if EMBEDDING in tensors:
+        model.decoder.tie()
+    for embedding in _patch_embeddings(model):
+        embedding.arrange()
+
+
+def _patch_embeddings(model: nn.Module) -> Iterator[PatchEmbedding]:
+    return (module for module in model.modules() if isinstance(module, PatchEmbedding))

@@ -1,0 +1,116 @@
+"""From recordings to frozen features: a row per window, by one of two front ends."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from clamp3.config import AudioConfig
+from clamp3.data.rejected import Rejected, close_step, write_rejected
+from clamp3.errors import ConfigError, FormatError
+from clamp3.files import read_table, write_table
+from clamp3.formats.audio import MelFrontEnd, read_audio
+from clamp3.logs import progress
+from clamp3.retrieval.recordings import NO_RENDERER, RecordingFolder, read_renderer
+
+STAGE = "features"
+
+log = logging.getLogger(__name__)
+
+
+class FrontEnd(Protocol):
+    """Turns sound into what the audio tower reads."""
+
+    name: str
+    feature_size: int
+
+    def features(self, waveform: np.ndarray) -> np.ndarray:
+        """[F, E] float32 of a 24 kHz mono waveform [S]. Raises FormatError (too_short)."""
+        ...
+
+
+def build_front_end(settings: AudioConfig, device: str | None = None) -> FrontEnd:
+    """The front end that the settings name; `device` (MERT): None takes a GPU where there is one.
+
+    Raises ConfigError for MERT without a folder, CheckpointError for a folder that holds none.
+    """
+    lengths = {
+        "window_seconds": settings.window_seconds,
+        "min_tail_seconds": settings.min_tail_seconds,
+    }
+    if settings.front_end == "mel":
+        return MelFrontEnd(**lengths)
+    if settings.mert_folder is None:
+        raise ConfigError("audio.front_end is mert: audio.mert_folder must name its checkpoint")
+    from clamp3.models.mert import MertFrontEnd
+
+    return MertFrontEnd(Path(settings.mert_folder), device, **lengths)
+
+
+def extract_features(
+    catalog_part: Path,
+    recordings: Path,
+    table: Path,
+    rejected: Path,
+    settings: AudioConfig,
+    *,
+    device: str | None = None,
+) -> None:
+    """Write the features of one part: id, features list<fixed_size_list<float32>[E]>.
+
+    `recordings`: what render_recordings made of this part (source: render), or a folder of sound
+    files named like the pieces (source: folder; see RecordingFolder). Pieces without a file are no
+    input; pieces whose file cannot be used are in the rejected table. The table's metadata name
+    front_end, feature_size and renderer.
+    Raises DataError for a folder that is missing or incomplete, or for too many rejects.
+    """
+    rendered = settings.source == "render"
+    renderer = read_renderer(recordings) if rendered else NO_RENDERER
+    folder = RecordingFolder(recordings, by_name=not rendered)
+    front_end = build_front_end(settings, device)
+    found = [(i, files) for i in _ids(catalog_part) if (files := folder.find(i))]
+    if len(folder) and not found:
+        log.warning("%s: none of %d sound files is a piece of this part", recordings, len(folder))
+    done, faults = [], []
+    for piece_id, files in progress(found, STAGE):
+        try:
+            done.append((piece_id, _features(files, front_end, settings.resampler)))
+        except FormatError as error:
+            faults.append(Rejected(piece_id, STAGE, error.kind, str(error)))
+    metadata = {"front_end": front_end.name, "renderer": renderer}
+    write_table(table, _table(done, front_end.feature_size, metadata))
+    write_rejected(rejected, faults)
+    close_step(
+        STAGE,
+        faults,
+        rows_in=len(found),
+        rows_out=len(done),
+        max_rejected_share=settings.max_rejected_share,
+        remark=f"by {front_end.name}",
+    )
+
+
+def _ids(catalog_part: Path) -> Iterator[str]:
+    return iter(read_table(catalog_part, ["id"]).column("id").to_pylist())
+
+
+def _features(files: list[Path], front_end: FrontEnd, resampler: str) -> np.ndarray:
+    if len(files) > 1:
+        names = ", ".join(map(str, files))
+        raise FormatError("ambiguous_recording", f"several files are called like it: {names}")
+    return front_end.features(read_audio(files[0], resampler=resampler))
+
+
+def _table(rows: list[tuple[str, np.ndarray]], size: int, metadata: dict[str, str]) -> pa.Table:
+    """The rows as a table, in their order."""
+    values = np.concatenate([np.empty((0, size), np.float32), *(frames for _, frames in rows)])
+    ends = np.cumsum([0, *(len(frames) for _, frames in rows)], dtype=np.int32)
+    frames = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), size)
+    columns = {
+        "id": pa.array([piece_id for piece_id, _ in rows], pa.string()),
+        "features": pa.ListArray.from_arrays(pa.array(ends), frames),
+    }
+    return pa.table(columns).replace_schema_metadata({"feature_size": str(size), **metadata})

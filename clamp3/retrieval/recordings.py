@@ -1,0 +1,123 @@
+"""The pipeline's recordings: MIDI files played into sound files, and sound files found by name."""
+
+import json
+import logging
+from collections import defaultdict
+from pathlib import Path
+
+from clamp3.config import AudioConfig
+from clamp3.data.rejected import Rejected, close_step, write_rejected
+from clamp3.errors import DataError, FormatError
+from clamp3.files import atomic_path, read_table, write_json
+from clamp3.formats.audio import SAMPLE_RATE_HZ, encode_ogg
+from clamp3.formats.synthesis import Renderer, find_renderer
+from clamp3.logs import progress
+from clamp3.randomness import stable_fraction
+
+STAGE = "recordings"
+COLLECTION = "pdmx"  # the evaluation collections have no recordings
+DESCRIPTION = "renderer.json"
+NO_RENDERER = "none"  # real recordings
+# Files that cannot be decoded are looked for too: they are rejected, not passed over.
+DECODABLE = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+OTHERS = (".aac", ".m4a", ".mp4", ".webm", ".wma")
+SUFFIXES = frozenset(DECODABLE + OTHERS)
+
+log = logging.getLogger(__name__)
+
+
+def render_recordings(
+    catalog_part: Path,
+    out_folder: Path,
+    settings: AudioConfig,
+    *,
+    renderer: Renderer | None = None,
+) -> None:
+    """Write out_folder/<id>.ogg for the share of the PDMX rows of one part that is rendered.
+
+    `render_share` of the rows with a MIDI file are chosen, by a hash of their ids. Beside the
+    recordings stand rejected.parquet and renderer.json, which says who played (`renderer`: None
+    takes find_renderer's) and how many recordings there are.
+    Raises DataError if more than `max_rejected_share` of the chosen fail.
+    """
+    renderer = renderer or find_renderer()
+    chosen = _chosen(catalog_part, settings.render_share)
+    rejected = []
+    with atomic_path(out_folder) as draft:
+        draft.mkdir()
+        for piece_id, midi in progress(chosen, "recordings"):
+            try:
+                waveform = renderer.render(Path(midi), settings.render_seconds, SAMPLE_RATE_HZ)
+                file = draft / f"{piece_id}.ogg"
+                file.parent.mkdir(exist_ok=True)
+                file.write_bytes(encode_ogg(waveform, SAMPLE_RATE_HZ))
+            except FormatError as error:
+                rejected.append(Rejected(piece_id, STAGE, error.kind, str(error)))
+        rows_out = len(chosen) - len(rejected)
+        write_rejected(draft / "rejected.parquet", rejected)
+        write_json(draft / DESCRIPTION, {"renderer": renderer.name, "recordings": rows_out})
+    close_step(
+        STAGE,
+        rejected,
+        rows_in=len(chosen),
+        rows_out=rows_out,
+        max_rejected_share=settings.max_rejected_share,
+        remark=f"played by {renderer.name}",
+    )
+
+
+def _chosen(catalog_part: Path, share: float) -> list[tuple[str, str]]:
+    """(id, path of the MIDI file) of the rows to render, in the catalogue's order."""
+    table = read_table(catalog_part, ["id", "collection", "mid_path"])
+    rows = zip(*(table.column(name).to_pylist() for name in table.column_names), strict=True)
+    return [
+        (piece_id, midi)
+        for piece_id, collection, midi in rows
+        if collection == COLLECTION and midi and stable_fraction(piece_id, "render") < share
+    ]
+
+
+def read_renderer(folder: Path) -> str:
+    """Who played the recordings that render_recordings left in the folder.
+
+    Raises DataError unless the folder is complete.
+    """
+    path = Path(folder) / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        renderer, expected = description["renderer"], description["recordings"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DataError(f"{path}: not a description of rendered recordings ({error})") from error
+    found = sum(1 for _ in Path(folder).rglob("*.ogg"))
+    if found != expected:
+        raise DataError(f"{folder}: holds {found} recordings, {DESCRIPTION} says {expected}")
+    return renderer
+
+
+class RecordingFolder:
+    """The sound files of a folder and its sub-folders, found by what they are called.
+
+    A piece's recording is <id>.<suffix>, so that the collection is a sub-folder, or, with
+    `by_name`, <name>.<suffix> in any folder; the case of the suffix does not matter.
+    Raises DataError if there is no such folder.
+    """
+
+    def __init__(self, folder: Path, *, by_name: bool = True):
+        self._files: dict[str, set[Path]] = defaultdict(set)
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; expected sound files named like the pieces")
+        for path in folder.rglob("*"):
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+                inside = path.relative_to(folder)
+                self._files[inside.with_suffix("").as_posix()].add(path)
+                if by_name:
+                    self._files[inside.stem].add(path)
+
+    def __len__(self) -> int:
+        return len(set().union(*self._files.values()))
+
+    def find(self, piece_id: str) -> list[Path]:
+        """The files of a piece, sorted: none, one, or several that claim to be it."""
+        name = piece_id.partition("/")[2]
+        return sorted(self._files.get(piece_id) or self._files.get(name, ()))

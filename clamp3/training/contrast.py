@@ -1,0 +1,237 @@
+"""Contrastive learning: texts and music of the same pieces shall find each other."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from clamp3.data.pairs import Pair, load_pairs
+from clamp3.errors import DataError
+from clamp3.formats.patches import truncate_patches
+from clamp3.models.clamp import ClampModel
+from clamp3.models.tokenizer import encode_texts
+from clamp3.randomness import generator
+from clamp3.training.batches import (
+    Padded,
+    encode_groups,
+    even_batches,
+    pad_groups,
+    shuffled_batches,
+)
+from clamp3.training.losses import contrastive_loss
+from clamp3.training.music import RecordedMusic, SymbolicMusic
+from clamp3.training.resume import digest
+from clamp3.training.text_dropout import dropped_text, fixed_text
+
+log = logging.getLogger(__name__)
+SUFFIXES = {
+    "symbolic": (".abc", ".mtf"),
+    "abc": (".abc",),
+    "mtf": (".mtf",),
+    "audio": (".npy",),
+}
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How texts and music are chosen and compared."""
+
+    modality: str  # symbolic (scores and performances), abc, mtf or audio
+    batch_size: int
+    text_dropout: bool
+    instrument_dropout: float
+    similarity: str
+    logit_scale: float
+    text_field: str = "analysis"  # for validation, and in training without text dropout
+
+
+@dataclass
+class PairBatch:
+    """Texts and music of the same pieces, each in groups of like length."""
+
+    ids: list[str]
+    texts: list[Padded]
+    music: list[Padded]
+
+    def to(self, device: torch.device) -> "PairBatch":
+        """The same on a device."""
+        texts = [group.to(device) for group in self.texts]
+        return PairBatch(self.ids, texts, [group.to(device) for group in self.music])
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Pieces with text, and all their files in memory."""
+
+    pairs: list[Pair]
+    music: SymbolicMusic | RecordedMusic
+
+    @property
+    def feature_size(self) -> int:
+        """The width of the frames of recordings; 0 without any."""
+        return getattr(self.music, "feature_size", 0)
+
+    @property
+    def digest(self) -> str:
+        """One SHA-256 for all that these pieces say and hold."""
+        said = [[pair.id, pair.filepaths, pair.texts] for pair in self.pairs]
+        return digest(self.music.digest, *said)
+
+
+def read_pieces(manifests: Sequence[Path], modality: str, patch_size: int) -> Pieces:
+    """The pieces of the manifests that have text and files of the modality (see `Contrast`).
+
+    The number of those without text is logged.
+    """
+    found = load_pairs(manifests, SUFFIXES[modality])
+    pairs = [pair for pair in found if fixed_text(pair.texts)]
+    if len(pairs) < len(found):
+        log.warning("%d of %d pieces have no text, left out", len(found) - len(pairs), len(found))
+    paths = [path for pair in pairs for path in pair.filepaths]
+    audio = modality == "audio"
+    return Pieces(pairs, RecordedMusic(paths) if audio else SymbolicMusic(paths, patch_size))
+
+
+class ContrastiveTask:
+    """Contrastive learning of a model on pieces, as the training loop wants it.
+
+    `start` is a digest of the weights that the model has now.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: ClampModel,
+        tokenizer: PreTrainedTokenizerFast,
+        contrast: Contrast,
+        seed: int,
+        start: str,
+    ):
+        self.name, self.model, self.tokenizer = name, model, tokenizer
+        self.contrast, self.seed, self.start = contrast, seed, start
+        audio, sizes = contrast.modality == "audio", model.config
+        self.encode_music = model.encode_audio if audio else model.encode_symbolic
+        self.max_rows = sizes.audio.max_frames if audio else sizes.symbolic.patch_length
+        self.max_tokens = sizes.text.max_tokens
+
+    def learn_from(self, pieces: Pieces, validation: Pieces) -> None:
+        """Train on `pieces`, evaluate on `validation`.
+
+        Raises DataError when there are fewer than two pieces to tell from each other.
+        """
+        if len(pieces.pairs) < 2:
+            raise DataError(
+                f"{self.name}: {len(pieces.pairs)} pieces with text and {self.contrast.modality} "
+                "music, expected at least two to tell from each other"
+            )
+        self.pieces, self.validation = pieces, validation
+        settings = vars(self.contrast) | {"model": self.model.config.model_dump()}
+        words = self.tokenizer.backend_tokenizer.to_str()
+        self.inputs = digest(settings, words, self.start, pieces.digest, validation.digest)
+        count = len(validation.pairs)
+        log.info("%s: %d pieces, %d for validation", self.name, len(pieces.pairs), count)
+
+    def deal(self, epoch: int) -> list[list[int]]:
+        """The pieces of each batch, at random; a last batch of one is left out."""
+        rng = generator(self.seed, self.name, "deal", epoch)
+        return shuffled_batches(len(self.pieces.pairs), self.contrast.batch_size, rng)
+
+    def collate(self, epoch: int, members: list[int]) -> PairBatch:
+        """Texts, files and crops as a generator of seed, epoch and piece decides.
+
+        Source: sanderwood/clamp3@9016d2b code/train_clamp3_symbolic.py
+        """
+        pairs = [self.pieces.pairs[member] for member in members]
+        rngs = [generator(self.seed, self.name, epoch, pair.id) for pair in pairs]
+        texts = [self._text(pair, rng) for pair, rng in zip(pairs, rngs, strict=True)]
+        music = [self._cropped_music(pair, rng) for pair, rng in zip(pairs, rngs, strict=True)]
+        return PairBatch([pair.id for pair in pairs], self._texts(texts, rngs), pad_groups(music))
+
+    def loss(self, batch: PairBatch) -> Tensor:
+        """The contrastive loss over the batches of all processes."""
+        with torch.set_grad_enabled(self._text_learns()):
+            texts = encode_groups(self.model.encode_text, batch.texts)
+        music = encode_groups(self.encode_music, batch.music)
+        together = torch.distributed.is_initialized()
+        return self._compare(texts, music, across_processes=together)
+
+    def evaluate(self, device: torch.device) -> dict[str, float]:
+        """Mean loss and mean reciprocal rank of text → music for each kind of file.
+
+        Text is `text_field`, music the head of the file. A piece counts once per kind of file.
+
+        Differs: the originals look at the score only where a piece has both, and draw the batches
+        anew each time, which makes the best epoch a matter of luck.
+        """
+        kinds = {suffix: self._of_kind(suffix) for suffix in SUFFIXES[self.contrast.modality]}
+        losses, figures = [], {}
+        for suffix, pairs in kinds.items():
+            if pairs:
+                loss, rank = self._evaluate(pairs, device)
+                losses.append(loss)
+                figures[f"reciprocal_rank_{suffix.lstrip('.')}"] = rank
+        return {"loss": sum(losses) / len(losses)} | figures if losses else {}
+
+    def _of_kind(self, suffix: str) -> list[Pair]:
+        pairs = [pair.with_suffix((suffix,)) for pair in self.validation.pairs]
+        return [pair for pair in pairs if pair.filepaths]
+
+    def _evaluate(self, pairs: list[Pair], device: torch.device) -> tuple[float, float]:
+        batches = even_batches(len(pairs), self.contrast.batch_size)
+        parts = [self._encode([pairs[place] for place in batch], device) for batch in batches]
+        losses = [self._compare(*part).item() * len(part[0]) for part in parts]
+        texts, music = (torch.cat(sides).float() for sides in zip(*parts, strict=True))
+        return sum(losses) / len(pairs), _mean_reciprocal_rank(texts, music)
+
+    def _encode(self, pairs: list[Pair], device: torch.device) -> tuple[Tensor, Tensor]:
+        said = [fixed_text(pair.texts, self.contrast.text_field) for pair in pairs]
+        files = [
+            truncate_patches(self.validation.music.rows(pair.filepaths[0]), self.max_rows, None)
+            for pair in pairs
+        ]
+        batch = PairBatch([], self._texts(said, [None] * len(pairs)), pad_groups(files)).to(device)
+        texts = encode_groups(self.model.encode_text, batch.texts)
+        return texts, encode_groups(self.encode_music, batch.music)
+
+    def _compare(self, texts: Tensor, music: Tensor, *, across_processes: bool = False) -> Tensor:
+        how = self.contrast
+        return contrastive_loss(
+            texts, music, how.logit_scale, how.similarity, across_processes=across_processes
+        )
+
+    def _text_learns(self) -> bool:
+        return self.model.projection("text").weight.requires_grad
+
+    def _text(self, pair: Pair, rng: np.random.Generator) -> str:
+        if self.contrast.text_dropout:
+            return dropped_text(pair.texts, rng)
+        return fixed_text(pair.texts, self.contrast.text_field)
+
+    def _cropped_music(self, pair: Pair, rng: np.random.Generator) -> np.ndarray:
+        path = pair.filepaths[rng.integers(len(pair.filepaths))]
+        bare = bool(rng.random() < self.contrast.instrument_dropout)
+        return truncate_patches(self.pieces.music.rows(path, bare), self.max_rows, rng)
+
+    def _texts(self, texts: list[str], rngs: Sequence[np.random.Generator | None]) -> list[Padded]:
+        tokens = [np.asarray(ids, dtype=np.int64) for ids in encode_texts(self.tokenizer, texts)]
+        cropped = [
+            truncate_patches(t, self.max_tokens, rng) for t, rng in zip(tokens, rngs, strict=True)
+        ]
+        return pad_groups(cropped, self.tokenizer.pad_token_id)
+
+
+def _mean_reciprocal_rank(queries: Tensor, references: Tensor) -> float:
+    """The mean of 1 / rank of each query's own reference by cosine; a tie is a loss."""
+    queries = torch.nn.functional.normalize(queries, dim=-1)
+    references = torch.nn.functional.normalize(references, dim=-1)
+    ranks = []
+    for start in range(0, len(queries), 1024):
+        scores = queries[start : start + 1024] @ references.T
+        own = scores.diagonal(offset=start)[:, None]
+        ranks.append((scores >= own).sum(dim=1))
+    return (1 / torch.cat(ranks)).mean().item()

@@ -1,0 +1,117 @@
+"""A training's saved state: where it lies, whose turn it is, and when it no longer counts."""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import pickle
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from clamp3.errors import DataError
+from clamp3.files import atomic_path, sha256_of
+
+log = logging.getLogger(__name__)
+WAIT_SECONDS = 30  # the job of a run that was just killed needs a moment to end
+
+
+class ResumeFolder:
+    """The folder of one training's state; a state is used only under the key it was saved with."""
+
+    def __init__(self, folder: Path, key: str):
+        self.folder = Path(folder)
+        self.key = key
+        self.file = self.folder / "state.pt"
+
+    def load(self) -> dict | None:
+        """The state saved last; None where there is none or it belongs to another training.
+
+        Raises DataError when the file is damaged.
+        """
+        if not self.file.exists():
+            return None
+        try:
+            saved = torch.load(self.file, map_location="cpu", weights_only=True)
+            key, state = saved["key"], saved["state"]
+        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, OSError) as error:
+            raise DataError(
+                f"{self.file}: not a readable training state ({type(error).__name__}); delete "
+                f"{self.folder} to begin this training again"
+            ) from error
+        if key != self.key:
+            log.info("%s: left by other settings or inputs, not used", self.file)
+            return None
+        return state
+
+    def save(self, state: dict) -> None:
+        """Replace the saved state; a kill leaves either the old or the new one."""
+        with atomic_path(self.file) as draft:
+            torch.save({"key": self.key, "state": state}, draft)
+
+    def remove(self) -> None:
+        """Delete the folder: the training is finished and its results are in place."""
+        shutil.rmtree(self.folder)
+
+    @contextmanager
+    def held(self, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+        """Keep other processes out for the block.
+
+        Raises DataError when another process still trains here after `wait_seconds`.
+        """
+        lock = self._lock(time.monotonic() + wait_seconds)
+        try:
+            for draft in self.folder.glob(".state.pt.*"):  # of a process killed while saving
+                shutil.rmtree(draft)
+            yield
+        finally:
+            os.close(lock)
+
+    def _lock(self, deadline: float) -> int:
+        while (lock := self._try_lock()) is None:
+            if time.monotonic() > deadline:
+                raise DataError(
+                    f"{self.folder}: another process trains here; wait for it or end it first"
+                )
+            time.sleep(0.2)
+        return lock
+
+    def _try_lock(self) -> int | None:
+        """A descriptor that holds the lock file; None if another process has it.
+
+        The holder deletes the folder when it finishes: a lock on the deleted file is worth nothing.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "lock"
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT)
+        except FileNotFoundError:  # deleted between the two calls
+            return None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock), os.stat(path)):
+                return lock
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(lock)
+        return None
+
+
+def digest(*parts: object) -> str:
+    """One SHA-256 for JSON values and bytes; other parts, other digest."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()
+        total.update(hashlib.sha256(data).digest())
+    return total.hexdigest()
+
+
+def folder_digest(folder: Path) -> str:
+    """One SHA-256 for the names and contents of the files of a folder."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return digest([[str(path.relative_to(folder)), sha256_of(path)] for path in files])

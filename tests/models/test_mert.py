@@ -1,0 +1,255 @@
+"""MERT against recorded features, with the weights of a formula."""
+
+import json
+import zlib
+from math import prod
+
+import numpy as np
+import pytest
+import torch
+from repository import ROOT
+from safetensors.torch import save_file
+from transformers import HubertConfig, HubertModel
+
+from clamp3.errors import CheckpointError, ConfigError, FormatError
+from clamp3.formats.audio import resample
+from clamp3.models.mert import MertFrontEnd, load_mert, receptive_field
+
+RATE = 24_000
+CONFIG = {
+    "model_type": "mert_model",
+    "architectures": ["MERTModel"],
+    "auto_map": {"AutoModel": "modeling_MERT.MERTModel"},
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "conv_dim": [32] * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "feature_extractor_cqt": False,
+    "deepnorm": False,
+    "attention_relax": -1.0,
+    "sample_rate": 24_000,
+}
+ALL = ["mono16k_3s", "mono24k_12s3", "mono24k_5s0", "mono24k_5s9", "mono24k_6s0"]
+ALL += ["stereo44k_2s5", "stereo48k_1s5"]
+
+
+def formula(name, shape):
+    values = np.random.default_rng([0, zlib.crc32(name.encode())]).standard_normal(shape)
+    if len(shape) >= 2:
+        values /= np.sqrt(prod(shape[1:]))
+    else:
+        values = 1 + 0.1 * values if name.endswith("weight") else 0.1 * values
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def published_weights():
+    """The tensors under the names of the published file."""
+    old = {"parametrizations.weight.original0": "weight_g"}
+    old["parametrizations.weight.original1"] = "weight_v"
+    weights = {}
+    for name, tensor in HubertModel(HubertConfig.from_dict(CONFIG)).state_dict().items():
+        for new, published in old.items():
+            name = name.replace(new, published)
+        weights[name] = formula(name, tuple(tensor.shape))
+    return weights
+
+
+def write(folder, config=CONFIG, weights=None, safe=False):
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = published_weights() if weights is None else weights
+    if safe:
+        save_file(weights, folder / "model.safetensors")
+    else:
+        torch.save(weights, folder / "pytorch_model.bin")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("models") / "mert")
+
+
+@pytest.fixture(scope="module")
+def front_end(folder):
+    return MertFrontEnd(folder, "cpu")
+
+
+def noise(seconds, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(0.01, 0.1, round(seconds * RATE)).astype(np.float32)
+
+
+def check_recorded(front_end, recorded, name):
+    pcm16 = recorded[f"pcm16/{name}"].astype(np.float32) / 32768
+    waveform = resample(pcm16.mean(axis=1, dtype=np.float32), int(recorded[f"sr/{name}"]), RATE)
+    expected = recorded[f"mean_features/{name}"][0]
+    np.testing.assert_allclose(front_end.features(waveform), expected, atol=2e-5)
+
+
+def test_recorded_features(front_end):
+    recorded = np.load(ROOT / "tests/golden/models/mert.npz")
+    check_recorded(front_end, recorded, "mono16k_3s")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_all_recorded_features(front_end, goldens, name):
+    check_recorded(front_end, np.load(goldens / "models/mert.npz"), name)
+
+
+def test_recorded_weights(goldens):
+    """The formula gives the tensors that the recorded features come from."""
+    facts = json.loads((goldens / "models/mert.json").read_text())["weights_check"]
+    weights = published_weights()
+    assert weights.keys() == facts.keys()
+    for name, (shape, first, last, *_) in facts.items():
+        assert list(weights[name].shape) == shape
+        assert weights[name].flatten()[0].item() == pytest.approx(first)
+        assert weights[name].flatten()[-1].item() == pytest.approx(last)
+
+
+def test_a_safetensors_file_and_either_naming(folder, front_end, tmp_path):
+    expected = front_end.features(noise(5))
+    safe = write(tmp_path / "safe", safe=True)
+    np.testing.assert_array_equal(MertFrontEnd(safe, "cpu").features(noise(5)), expected)
+    new = {
+        name.replace("conv.weight_g", "conv.parametrizations.weight.original0").replace(
+            "conv.weight_v", "conv.parametrizations.weight.original1"
+        ): tensor
+        for name, tensor in published_weights().items()
+    }
+    renamed = write(tmp_path / "new", weights=new)
+    np.testing.assert_array_equal(MertFrontEnd(renamed, "cpu").features(noise(5)), expected)
+
+
+def test_half_precision_weights_are_computed_in_single(tmp_path):
+    half = {name: tensor.half() for name, tensor in published_weights().items()}
+    model = load_mert(write(tmp_path / "half", weights=half))
+    assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
+    assert not model.training
+
+
+def test_the_positional_convolution_is_the_files(folder):
+    model, weights = load_mert(folder), published_weights()
+    g = weights["encoder.pos_conv_embed.conv.weight_g"]
+    v = weights["encoder.pos_conv_embed.conv.weight_v"]
+    expected = g * v / v.norm(dim=(0, 1), keepdim=True)
+    torch.testing.assert_close(model.encoder.pos_conv_embed.conv.weight, expected)
+
+
+@pytest.mark.parametrize(("seconds", "frames"), [(5, 1), (5.9, 1), (6, 2), (42.5, 9)])
+def test_shapes(front_end, seconds, frames):
+    made = front_end.features(noise(seconds))
+    assert made.shape == (frames, front_end.feature_size) == (frames, 64)
+    assert made.dtype == np.float32
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_a_batch_of_windows_is_the_windows_one_by_one(folder, front_end, batch):
+    waveform = noise(27.5)
+    made = MertFrontEnd(folder, "cpu", batch_windows=batch).features(waveform)
+    np.testing.assert_allclose(made, front_end.features(waveform), atol=2e-6)
+
+
+def test_a_window_does_not_depend_on_its_neighbours(front_end):
+    """Two recordings of one level that share their first window."""
+    first, second = noise(15, 1), noise(15, 1)
+    second[5 * RATE :] = second[5 * RATE :][::-1]
+    made = front_end.features(first), front_end.features(second)
+    np.testing.assert_allclose(made[0][0], made[1][0], atol=2e-6)
+    assert np.abs(made[0][1] - made[1][1]).max() > 1e-4
+
+
+def test_level_does_not_matter(front_end):
+    np.testing.assert_allclose(
+        front_end.features(noise(6) * 8), front_end.features(noise(6)), atol=2e-4
+    )
+
+
+def test_too_short(folder, front_end):
+    with pytest.raises(FormatError) as caught:
+        front_end.features(noise(0.7))
+    assert caught.value.kind == "too_short"
+    with pytest.raises(ConfigError, match="min_tail_seconds"):
+        MertFrontEnd(folder, "cpu", min_tail_seconds=0.01)
+
+
+def test_receptive_field(front_end):
+    config = HubertConfig.from_dict(CONFIG)
+    assert receptive_field(config) == 400
+    model = load_mert_like(config)
+    assert model.feature_extractor(torch.zeros(1, 400)).shape[-1] == 1
+    with pytest.raises(RuntimeError):
+        model.feature_extractor(torch.zeros(1, 399))
+
+
+def load_mert_like(config):
+    return HubertModel(config).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("feature_extractor_cqt", True),
+        ("deepnorm", True),
+        ("attention_relax", 32.0),
+        ("sample_rate", 16_000),
+    ],
+)
+def test_other_variants_are_refused(tmp_path, name, value):
+    with pytest.raises(CheckpointError, match=f"{name} is {value}"):
+        load_mert(write(tmp_path / "mert", {**CONFIG, name: value}))
+
+
+@pytest.mark.parametrize("name", ["weight_g", "weight_v", "layers.1.attention.q_proj.bias"])
+def test_a_missing_tensor_is_named(tmp_path, name):
+    weights = {key: value for key, value in published_weights().items() if name not in key}
+    with pytest.raises(CheckpointError, match="lacks encoder"):
+        load_mert(write(tmp_path / "mert", weights=weights))
+
+
+def test_tensors_of_another_model(tmp_path):
+    weights = published_weights()
+    with pytest.raises(CheckpointError, match="unknown final_proj.weight"):
+        extra = {**weights, "final_proj.weight": torch.ones(2)}
+        load_mert(write(tmp_path / "extra", weights=extra))
+    with pytest.raises(CheckpointError, match=r"sizes.*masked_spec_embed"):
+        misshapen = {**weights, "masked_spec_embed": torch.ones(3)}
+        load_mert(write(tmp_path / "misshapen", weights=misshapen))
+    with pytest.raises(CheckpointError, match="not finite"):
+        diverged = {**weights, "masked_spec_embed": torch.full((64,), torch.nan)}
+        load_mert(write(tmp_path / "diverged", weights=diverged))
+    with pytest.raises(CheckpointError, match="dictionary of tensors"):
+        load_mert(write(tmp_path / "no weights", weights={"step": 3}))
+
+
+def test_damaged_folders(folder, tmp_path):
+    with pytest.raises(CheckpointError, match=r"config\.json: cannot be read"):
+        load_mert(tmp_path)
+    (tmp_path / "config.json").write_text("[1]")
+    with pytest.raises(CheckpointError, match="not the configuration"):
+        load_mert(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    with pytest.raises(CheckpointError, match="holds neither"):
+        load_mert(tmp_path)
+    data = (folder / "pytorch_model.bin").read_bytes()
+    (tmp_path / "pytorch_model.bin").write_bytes(data[: len(data) // 2])
+    with pytest.raises(CheckpointError, match="not a readable file of weights"):
+        load_mert(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: not a readable"):
+        load_mert(tmp_path)
+
+
+class Program:
+    def __reduce__(self):
+        return print, ("this must not run",)
+
+
+def test_programs_in_a_file_are_not_run(tmp_path, capsys):
+    with pytest.raises(CheckpointError, match="not a readable file of weights"):
+        load_mert(write(tmp_path / "mert", weights={"a": Program()}))
+    assert not capsys.readouterr().out

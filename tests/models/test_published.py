@@ -1,0 +1,221 @@
+"""The originals' .pth files."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from formula import SIZES, clamp_model, m3_model, values
+
+from clamp3.errors import CheckpointError
+from clamp3.formats.patches import encode_patches
+from clamp3.models.checkpoints import load_clamp, load_m3, save_checkpoint
+from clamp3.models.m3 import M3Model
+from clamp3.models.pooling import add_silence, combine, join_rows, segments
+from clamp3.models.published import read_published
+from clamp3.models.tokenizer import encode_texts, load_tokenizer
+
+
+@pytest.fixture
+def real(goldens):
+    """The folder of two checkpoints that the originals wrote."""
+    return goldens / "models" / "ckpt"
+
+
+def whole_piece(model, tower, rows, window):
+    plan = segments(len(rows), window)
+    hidden, vectors = [], []
+    for start, stop, _ in plan:
+        mask = torch.ones(1, stop - start)
+        hidden += getattr(model, f"{tower}_hidden")(rows[None, start:stop], mask)
+        vectors += model.project(tower, hidden[-1][None], mask)
+    weights = [segment.weight for segment in plan]
+    return join_rows(hidden, weights), combine(torch.stack(vectors), weights)
+
+
+def check(arrays, name, hidden, vector=None):
+    np.testing.assert_allclose(
+        hidden.numpy()[None], arrays[f"{name[0]}/{name[1]}"], atol=2e-5, rtol=0
+    )
+    if vector is not None:
+        expected = arrays[f"clamp3_global/{name[1]}"][0]
+        np.testing.assert_allclose(vector.numpy(), expected, atol=1e-5, rtol=0)
+
+
+def test_a_real_clamp3_file_gives_the_recorded_features(real, goldens, tmp_path):
+    source = next(real.glob("weights_clamp3_*.pth"))
+    published = read_published(source, text_heads=4)
+    tokenizer = load_tokenizer(goldens / "models" / "tokenizer")
+    save_checkpoint(published.model, tmp_path / "model", tokenizer=tokenizer, notes=published.notes)
+    loaded = load_clamp(tmp_path / "model")
+    assert (loaded.config.text.max_tokens, loaded.config.audio.max_frames) == (16, 16)
+    arrays = dict(np.load(real / "expected.npz"))
+    inputs = read(real)["inputs"]
+    ids = torch.tensor(encode_texts(loaded.tokenizer, [inputs["t1.txt"]])[0])
+    rows = {"t1": ("text", ids, 16), "20": ("audio", frames(arrays), 16)}
+    for name in ("00.abc", "05.mtf", "07.abc"):
+        patches = torch.from_numpy(encode_patches(inputs[name], patch_size=16))
+        rows[name[:2]] = ("symbolic", patches, 8)
+    with torch.no_grad():
+        for stem, (tower, piece, window) in rows.items():
+            check(
+                arrays,
+                ("clamp3_temporal", stem),
+                *whole_piece(loaded.model, tower, piece, window),
+            )
+
+
+def frames(arrays):
+    return add_silence(torch.from_numpy(arrays["input/20.npy"]))
+
+
+def read(real):
+    return json.loads((real / "ckpt.json").read_text())
+
+
+def test_a_real_m3_file_gives_the_recorded_features(real, tmp_path):
+    published = read_published(next(real.glob("weights_m3_*.pth")))
+    save_checkpoint(published.model, tmp_path / "m3", notes=published.notes)
+    encoder = load_m3(tmp_path / "m3").encoder
+    arrays = dict(np.load(real / "expected.npz"))
+    with torch.no_grad():
+        for name, text in read(real)["inputs"].items():
+            if name.endswith(".txt"):
+                continue
+            patches = torch.from_numpy(encode_patches(text, patch_size=16))
+            plan = segments(len(patches), 8)
+            hidden = [encoder(patches[None, s:e], torch.ones(1, e - s))[0] for s, e, _ in plan]
+            check(arrays, ("m3", name[:2]), join_rows(hidden, [s.weight for s in plan]))
+
+
+def test_notes_say_where_the_weights_come_from(real):
+    source = next(real.glob("weights_clamp3_*.pth"))
+    notes = read_published(source, text_heads=4).notes
+    assert notes["source"] == source.name
+    assert len(notes["source_sha256"]) == 64
+    assert (notes["epoch"], notes["best_epoch"], notes["modality"]) == (2, 2, "symbolic")
+    assert notes["min_eval_loss"] == pytest.approx(1.387, abs=1e-3)
+
+
+NAME = "weights_clamp3_saas_h_size_32_t_model_x_t_length_16_a_size_64.pth"
+
+
+def written(tmp_path, model, name=NAME, **extra):
+    """A .pth file in the originals' layout."""
+    path = tmp_path / name
+    state = {n: t.detach().clone() for n, t in model.state_dict().items()}
+    torch.save({"model": state, "optimizer": {"state": {}}, **extra}, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["clamp3", "clamp2"])
+def test_all_sizes_follow_from_the_tensors(tmp_path, kind):
+    model = clamp_model("K", kind)
+    published = read_published(written(tmp_path, model), text_heads=4).model
+    assert not published.training
+    found, expected = published.config, model.config
+    assert found.model_copy(update={"symbolic": None}) == expected.model_copy(
+        update={"symbolic": None}
+    )
+    assert found.symbolic.model_dump() | {"decoder_layers": 1} == expected.symbolic.model_dump()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(published.state_dict()[name], tensor)
+
+
+def test_a_renamed_file_has_the_published_window(tmp_path):
+    path = written(tmp_path, clamp_model("K"), "mine.pth")
+    assert read_published(path).model.config.text.max_tokens == 128
+    assert read_published(path).model.config.text.num_attention_heads == 1
+    assert read_published(path, max_tokens=9).model.config.text.max_tokens == 9
+
+
+def test_wrappers_constants_and_half_precision_are_undone(tmp_path):
+    model = m3_model("K")
+    state = {f"module.{n}": t.half() for n, t in model.state_dict().items()}
+    state["module.encoder.base.embeddings.position_ids"] = torch.arange(8)
+    state["module.decoder.base.transformer.h.0.attn.bias"] = torch.ones(1, 1, 16, 16)
+    torch.save(state, tmp_path / "bare.pth")  # weights alone, without a dictionary around them
+    published = read_published(tmp_path / "bare.pth").model
+    assert isinstance(published, M3Model)
+    assert published.architecture == model.architecture
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(published.state_dict()[name], tensor.half().float())
+
+
+@pytest.mark.parametrize("number", [np.float64(1.5), np.float32(1.5), np.int64(3)])
+def test_numbers_of_numpy_are_admitted(tmp_path, number):
+    path = written(tmp_path, clamp_model("K"), min_eval_loss=number)
+    noted = read_published(path).notes["min_eval_loss"]
+    assert noted == number
+    assert type(noted) in (float, int)
+
+
+class Program:
+    """What a harmful file would hold."""
+
+    def __reduce__(self):
+        return os.mkdir, ("harmed",)
+
+
+def test_programs_in_a_file_are_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path, clamp_model("K"), epoch=Program())
+    with pytest.raises(CheckpointError, match="something other than numbers"):
+        read_published(path)
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_damaged_files_are_named(tmp_path):
+    path = written(tmp_path, clamp_model("K"))
+    whole = path.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"plain text", pickle.dumps([1])):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=NAME):
+            read_published(path)
+    with pytest.raises(CheckpointError, match="no such file"):
+        read_published(tmp_path / "nothing.pth")
+
+
+def changed(model, **tensors):
+    state = dict(model.state_dict()) | tensors
+    return {name: tensor for name, tensor in state.items() if tensor is not None}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "holds a list, expected a dictionary"),
+        ({"model": {"a": 1}}, "no dictionary of tensors"),
+        ({"model": {"a": torch.ones(1)}}, "no tensor '.*'; expected the weights of M3, CLaMP 2"),
+        ({}, "no tensor"),
+    ],
+)
+def test_other_contents_are_refused(tmp_path, content, message):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=message):
+        read_published(tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"audio_proj.bias": None}, r"lacks the tensor audio_proj\.bias"),
+        ({"audio_proj.more": torch.ones(1)}, r"holds the unknown tensor audio_proj\.more"),
+        ({"audio_proj.weight": torch.ones(64, 32)}, "it looks transposed"),
+        ({"audio_proj.bias": torch.full([32], float("nan"))}, "not finite"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(tmp_path, tensors, message):
+    torch.save({"model": changed(clamp_model("K"), **tensors)}, tmp_path / "bad.pth")
+    with pytest.raises(CheckpointError, match=message):
+        read_published(tmp_path / "bad.pth")
+
+
+def test_an_output_layer_of_its_own_is_refused(tmp_path):
+    name = "decoder.base.lm_head.weight"
+    width = SIZES["K"][0][2]
+    torch.save(changed(m3_model("K"), **{name: values("x", (128, width))}), tmp_path / "bad.pth")
+    with pytest.raises(CheckpointError, match="differ, expected one tensor"):
+        read_published(tmp_path / "bad.pth")

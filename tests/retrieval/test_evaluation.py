@@ -1,0 +1,202 @@
+"""Held-out figures of one model and of two side by side, against rankings done by hand."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clamp3.config import EvaluateConfig
+from clamp3.errors import DataError
+from clamp3.retrieval.comparison import compare_models, read_evaluation, summary
+from clamp3.retrieval.evaluation import evaluate_model
+from clamp3.retrieval.vectors import Origin, Vectors, write_vectors
+
+SETTINGS = EvaluateConfig(text_field="analysis", hits_at=(1, 5))
+WIDTH = 12
+
+
+def ids(count: int, collection: str = "pdmx") -> list[str]:
+    return [f"{collection}/{n:02d}" for n in range(count)]
+
+
+def matrix(rows: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((rows, WIDTH)).astype(np.float32)
+
+
+def save(folder: Path, modality: str, vectors: Vectors | None = None, **origin: str) -> None:
+    collection = origin.get("collection", "pdmx")
+    if vectors is None:
+        seed = sum(map(ord, collection + modality))
+        vectors = Vectors(ids(10, collection), matrix(10, seed), Origin("m", "m", modality, ""))
+    said = {"fingerprint": "m", "space": "m", "modality": modality, "splits": "test"}
+    vectors = replace(vectors, origin=Origin(**(said | {"collection": collection} | origin)))
+    write_vectors(folder / collection / f"{modality}.parquet", vectors)
+
+
+def texts(collection: str, fields: tuple[str, ...]) -> Vectors:
+    names = [name for name in ids(10, collection) for _ in fields]
+    labels = {"field": list(fields) * 10}
+    return Vectors(names, matrix(len(names), 77), Origin("", "", "", ""), labels)
+
+
+@pytest.fixture
+def embeddings(tmp_path: Path) -> Path:
+    """Random vectors: 10 texts of two fields, 10 scores, 10 performances, 4 recordings."""
+    folder = tmp_path / "clamp3"
+    save(folder, "text", texts("pdmx", ("analysis", "scene")))
+    save(folder, "abc")
+    save(folder, "mtf")
+    save(folder, "audio", Vectors(ids(10)[3:7], matrix(4, 5), Origin("", "", "", "")))
+    save(folder, "text", texts("wikimt_x", ("background", "scene")), collection="wikimt_x")
+    save(folder, "abc", collection="wikimt_x")
+    return folder
+
+
+def plain_mrr(queries: Vectors, references: Vectors) -> float:
+    def cosine(a: np.ndarray, b: np.ndarray) -> float:
+        return float(a @ b) / float(np.linalg.norm(a) * np.linalg.norm(b))
+
+    reciprocal = []
+    for name, query in zip(queries.ids, queries.embeddings, strict=True):
+        if name in references.ids:
+            scores = {
+                other: cosine(query, vector)
+                for other, vector in zip(references.ids, references.embeddings, strict=True)
+            }
+            reciprocal.append(1 / (1 + sum(s > scores[name] for s in scores.values())))
+    return float(np.mean(reciprocal))
+
+
+def test_every_direction_of_every_collection(embeddings: Path, tmp_path: Path):
+    found = evaluate_model([embeddings], tmp_path / "out.json", SETTINGS)
+    assert list(found["collections"]) == ["pdmx", "wikimt_x"]
+    assert sorted(found["collections"]["pdmx"]) == sorted(
+        f"{a}_to_{b}"
+        for a in ("text", "abc", "mtf", "audio")
+        for b in ("text", "abc", "mtf", "audio")
+        if a != b
+    )
+    assert list(found["collections"]["wikimt_x"]) == [
+        "background_to_abc",
+        "scene_to_abc",
+        "abc_to_background",
+        "abc_to_scene",
+    ]
+    assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == found
+
+
+def test_the_figures_are_those_of_a_plain_ranking(embeddings: Path, tmp_path: Path):
+    found = evaluate_model([embeddings], tmp_path / "out.json", SETTINGS)["collections"]["pdmx"]
+    asked = texts("pdmx", ("analysis", "scene")).take(range(0, 20, 2))
+    scores = Vectors(ids(10), matrix(10, sum(map(ord, "pdmxabc"))), Origin("", "", "", ""))
+    sounds = Vectors(ids(10)[3:7], matrix(4, 5), Origin("", "", "", ""))
+    assert found["text_to_abc"]["mrr"] == pytest.approx(plain_mrr(asked, scores), abs=1e-6)
+    assert found["audio_to_abc"]["mrr"] == pytest.approx(plain_mrr(sounds, scores), abs=1e-6)
+    assert found["abc_to_audio"]["mrr"] == pytest.approx(plain_mrr(scores, sounds), abs=1e-6)
+    sides = ("query", "reference", "queries", "references", "text_field")
+    assert [found["abc_to_audio"][name] for name in sides] == ["abc", "audio", 4, 4, None]
+    assert [found["audio_to_abc"][name] for name in sides] == ["audio", "abc", 4, 10, None]
+    assert [found["text_to_abc"][name] for name in sides] == ["text", "abc", 10, 10, "analysis"]
+    assert found["text_to_abc"]["chance"]["hit@5"] == 0.5
+    assert found["audio_to_abc"]["chance"]["mrr"] == pytest.approx(0.292897)
+
+
+def test_an_adapters_folder_stands_before_its_models(embeddings: Path, tmp_path: Path):
+    save(
+        tmp_path / "lora",
+        "abc",
+        Vectors(ids(10), matrix(10, 1), Origin("", "", "", "")),
+        fingerprint="x",
+    )
+    plain = evaluate_model([embeddings], tmp_path / "a.json", SETTINGS)
+    adapted = evaluate_model([tmp_path / "lora", embeddings], tmp_path / "b.json", SETTINGS)
+    assert adapted["fingerprints"] == plain["fingerprints"] | {"abc": "x"}
+    first, second = plain["collections"]["pdmx"], adapted["collections"]["pdmx"]
+    assert first["text_to_mtf"] == second["text_to_mtf"]
+    assert first["text_to_abc"] != second["text_to_abc"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "message"),
+    [
+        ({"space": "other"}, "come from different models"),
+        ({"splits": "test,train"}, "pieces of split test,train"),
+        ({"splits": ""}, "split unknown"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(
+    embeddings: Path, tmp_path: Path, origin: dict, message: str
+):
+    save(embeddings, "mtf", **origin)
+    with pytest.raises(DataError, match=message):
+        evaluate_model([embeddings], tmp_path / "out.json", SETTINGS)
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_nothing_to_rank(tmp_path: Path):
+    with pytest.raises(DataError, match="nothing to evaluate"):
+        evaluate_model([tmp_path], tmp_path / "out.json", SETTINGS)
+    save(tmp_path, "abc")
+    save(tmp_path, "mtf", Vectors([], np.zeros((0, WIDTH)), Origin("", "", "", "")))
+    with pytest.raises(DataError, match="nothing to evaluate"):
+        evaluate_model([tmp_path], tmp_path / "out.json", SETTINGS)
+
+
+@pytest.fixture
+def both(embeddings: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Evaluations of a random model, and of one whose scores lie on their texts."""
+    asked = texts("pdmx", ("analysis", "scene")).take(range(0, 20, 2))
+    save(tmp_path / "lora", "abc", asked.take(range(10)), fingerprint="adapted")
+    evaluate_model([embeddings], tmp_path / "clamp3.json", SETTINGS)
+    evaluate_model([tmp_path / "lora", embeddings], tmp_path / "lora.json", SETTINGS)
+    return tmp_path / "clamp3.json", tmp_path / "lora.json"
+
+
+def test_two_models_side_by_side(both: tuple[Path, Path], tmp_path: Path):
+    found = compare_models(*both, tmp_path / "c.json", tmp_path / "c.md", names=("A", "B|C"))
+    baseline = read_evaluation(both[0])["collections"]["pdmx"]
+    row = found["collections"]["pdmx"]["text_to_abc"]
+    assert row["baseline"]["mrr"] == baseline["text_to_abc"]["mrr"] < 1
+    assert row["adapted"]["mrr"] == 1
+    assert row["difference"]["mrr"] == pytest.approx(1 - row["baseline"]["mrr"], abs=1e-6)
+    assert row["difference"]["hit@1"] > 0
+    assert "adapted" not in found["collections"]["pdmx"]["text_to_audio"]  # no adapter has a say
+    assert json.loads((tmp_path / "c.json").read_text(encoding="utf-8")) == found
+    table = (tmp_path / "c.md").read_text(encoding="utf-8").splitlines()
+    assert len({line.replace("\\|", "").count("|") for line in table if line.startswith("|")}) == 1
+    (line,) = [line for line in table if line.startswith("| PDMX, text → abc |")]
+    assert f"| {row['baseline']['mrr']:.4f} | 1.0000 | {row['difference']['mrr']:+.4f} |" in line
+    assert sum(line.startswith("| ") for line in table) == 2 + 12 + 4
+
+
+def test_the_summary_has_chance_beside_every_figure(both: tuple[Path, Path], tmp_path: Path):
+    compare_models(*both, tmp_path / "c.json", tmp_path / "c.md")
+    lines = summary(tmp_path / "c.json")
+    baseline = read_evaluation(both[0])["collections"]["pdmx"]["text_to_abc"]
+    (line,) = [line for line in lines if "PDMX, text → abc" in line and "Hit" in line]
+    assert f"MRR {baseline['mrr']:.3f} (0.293)" in line
+    assert f"Hit@5 {baseline['hit@5']:.2f} (0.50)" in line
+    assert line.endswith("of 10")
+    assert any("text (scene) → abc" in line for line in lines)
+    assert any("→ 1.000 (+" in line for line in lines)
+
+
+def test_models_judged_on_other_pieces_are_not_compared(
+    both: tuple[Path, Path], embeddings: Path, tmp_path: Path
+):
+    save(embeddings, "abc", Vectors(ids(9), matrix(9, 1), Origin("", "", "", "")))
+    evaluate_model([embeddings], both[1], SETTINGS)
+    with pytest.raises(DataError, match="queries is 10 in one evaluation and 9 in the other"):
+        compare_models(*both, tmp_path / "c.json", tmp_path / "c.md")
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_another_file_is_no_evaluation(tmp_path: Path):
+    for content in ("", "[]", '{"collections": {}}'):
+        (tmp_path / "x.json").write_text(content, encoding="utf-8")
+        with pytest.raises(DataError, match="not the results of an evaluation"):
+            read_evaluation(tmp_path / "x.json")
+    with pytest.raises(DataError, match="not the results"):
+        read_evaluation(tmp_path / "missing.json")

@@ -1,0 +1,99 @@
+"""A training of a few numbers, for tests of the loop; as a program, one that can be killed.
+
+    python tiny_task.py FOLDER [save at every step: yes]
+
+It prints a line per step and writes FOLDER/model.safetensors and FOLDER/metrics.tsv.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from clamp3.config import TrainingConfig
+from clamp3.files import atomic_path
+from clamp3.training import conditions
+from clamp3.training.loop import train
+
+SETTINGS = TrainingConfig(
+    epochs=4,
+    batch_size=5,
+    learning_rate=0.05,
+    warmup_steps=6,
+    weight_decay=0.01,
+    gradient_clip=1.0,
+    precision="fp32",
+    threads=1,
+    patience_epochs=None,
+)
+
+
+@dataclass
+class Numbers:
+    ids: list[str]
+    inputs: torch.Tensor
+    targets: torch.Tensor
+
+    def to(self, device):
+        return Numbers(self.ids, self.inputs.to(device), self.targets.to(device))
+
+
+class TinyTask:
+    """Sums of 8 numbers, learned by a network with dropout and a part that is frozen."""
+
+    name = "tiny"
+
+    def __init__(self, inputs="a", validate=True, pieces=23):
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.3), nn.Tanh(), nn.Linear(16, 1))
+        self.data = torch.randn(pieces, 8)
+        self.inputs, self.validate = inputs, validate
+        self.steps = 0
+
+    def deal(self, epoch):
+        order = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(epoch))
+        return [part.tolist() for part in order.split(5) if len(part)]
+
+    def collate(self, epoch, members):
+        rows = self.data[members]
+        return Numbers([f"piece {member}" for member in members], rows, rows.sum(1, keepdim=True))
+
+    def loss(self, batch):
+        self.steps += 1
+        print("step", self.steps, flush=True)
+        return nn.functional.mse_loss(self.model(batch.inputs), batch.targets)
+
+    def evaluate(self, device):
+        if not self.validate:
+            return {}
+        batch = self.collate(0, list(range(5))).to(device)
+        error = nn.functional.mse_loss(self.model(batch.inputs), batch.targets).item()
+        return {"loss": error, "root": error**0.5}
+
+
+def run(folder, task=None, settings=SETTINGS, seed=1):
+    """Train and write; returns the history."""
+    task = task or TinyTask()
+    folder = Path(folder)
+
+    def save(history):
+        with atomic_path(folder / "model.safetensors") as draft:
+            save_file(task.model.state_dict(), draft)
+
+    return train(
+        task,
+        settings,
+        metrics=folder / "metrics.tsv",
+        resume=folder / "resume",
+        seed=seed,
+        save=save,
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        conditions.SAVE_SECONDS, conditions.SAVE_SHARE = 0.0, 1e9
+    run(sys.argv[1])
