@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from clamp3.errors import Clamp3Error
+from clamp3.errors import Clamp3Error, ConfigError, FormatError
 
 app = typer.Typer(
     help="Music retrieval across text, scores, performances and recordings.",
@@ -97,6 +97,8 @@ def embed(
     from clamp3.retrieval.search import Embedder, find_sources
     from clamp3.retrieval.vectors import write_vectors
 
+    if out.suffix != ".parquet":
+        raise ConfigError(f"{out}: the last argument is the table to write and ends in .parquet")
     _set_threads(threads)
     found, refused = find_sources(sources)
     vectors, failed = Embedder(
@@ -151,7 +153,6 @@ def convert(
     Files keep their place below the given folder; where two would get one name, each keeps its
     old suffix before the new one. Failures are listed in rejected.tsv of the folder.
     """
-    from clamp3.errors import FormatError
     from clamp3.files import write_text
     from clamp3.retrieval.sources import attempt, convert_piece, find_sources, target_names
 

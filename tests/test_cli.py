@@ -150,6 +150,7 @@ def test_a_program_fault_costs_one_file(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["a.abc", "a.mtf"], "a.mtf: the last argument is the table to write"),
         (["missing", "o.parquet"], "missing: no such file or folder"),
         ([".", "o.parquet", "--adapter", "missing"], "missing"),
     ],

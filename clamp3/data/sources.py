@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -113,7 +113,7 @@ def _json_object(line: str) -> dict | str:
             json.dumps(row, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         return "not UTF-8"
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number too long to read
         return f"not JSON ({error})"
     return row if isinstance(row, dict) else f"JSON {type(row).__name__}, expected an object"
 
@@ -121,7 +121,7 @@ def _json_object(line: str) -> dict | str:
 def parse_lines(
     path: Path,
     collection: str,
-    keys: Iterable[str],
+    keys: Collection[str],
     name_of: Callable[[dict], str],
     read_piece: Callable[[str, dict], dict | None],
 ) -> Parsed:

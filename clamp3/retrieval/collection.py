@@ -16,7 +16,7 @@ from clamp3.errors import DataError, FormatError
 from clamp3.logs import progress
 from clamp3.models.checkpoints import LoadedClamp, load_clamp, read_config
 from clamp3.retrieval.embedding import TOWER_OF, Piece, best_device, cpu_threads, embed_stream
-from clamp3.retrieval.vectors import Origin, Vectors, write_vectors
+from clamp3.retrieval.vectors import Origin, Vectors, manifest_name, write_vectors
 
 log = logging.getLogger(__name__)
 
@@ -69,14 +69,14 @@ def embed_model(
     with cpu_threads(settings.threads):
         for modality in adapters or TOWER_OF:
             adapter = (adapters or {}).get(modality)
-            tables = _tables_of(modality, named)
+            tables = _manifests_of(modality, named)
             if tables:
                 towers = [TOWER_OF[modality]]
                 loaded = load_clamp(
                     model, towers=towers, adapter=adapter, device=device or best_device()
                 )
-            for collection, (splits, paths) in tables.items():
-                origin = Origin(loaded.fingerprint, space, modality, collection, splits)
+            for collection, paths in tables.items():
+                origin = Origin(loaded.fingerprint, space, modality, collection)
                 entries = _entries(load_pairs(paths), modality, root)
                 table = Path(out) / collection / f"{modality}.parquet"
                 outcomes.append(
@@ -114,32 +114,15 @@ def embed_collection(
     return Outcome(name, len(entries), len(keys), rejected)
 
 
-def manifest_name(path: Path) -> tuple[str, str, str]:
-    """Collection, modality and split of a manifest, from its name <c>-<m>-<s>.jsonl.
-
-    Raises DataError for another name.
-    """
-    parts = Path(path).stem.rsplit("-", 2)
-    if len(parts) != 3:
-        raise DataError(f"{path}: expected a name like pdmx-abc-test.jsonl")
-    return parts[0], parts[1], parts[2]
-
-
-def _tables_of(
+def _manifests_of(
     modality: str, manifests: Sequence[tuple[tuple[str, str, str], Path]]
-) -> dict[str, tuple[str, list[Path]]]:
-    """For each collection with the modality: the splits, and the manifests to read."""
-    tables = {}
-    for collection in dict.fromkeys(name[0] for name, _ in manifests):
-        own = [
-            (name[2], path)
-            for name, path in manifests
-            if name[0] == collection and modality in ("text", name[1])
-        ]
-        if own:
-            splits = ",".join(sorted({split for split, _ in own}))
-            tables[collection] = (splits, [path for _, path in own])
-    return tables
+) -> dict[str, list[Path]]:
+    """For each collection with the modality (a text has every one) the manifests to read."""
+    found: dict[str, list[Path]] = {}
+    for (collection, own, _), path in manifests:
+        if modality in ("text", own):
+            found.setdefault(collection, []).append(path)
+    return found
 
 
 def _entries(pairs: Sequence[Pair], modality: str, root: Path) -> list[Entry]:
@@ -153,10 +136,18 @@ def _entries(pairs: Sequence[Pair], modality: str, root: Path) -> list[Entry]:
     reader = PieceReader(root)
     kept = [pair.with_suffix((SUFFIXES[modality],)) for pair in pairs]
     return [
-        Entry(pair.id, None, partial(reader.read, pair.filepaths[0]))
+        Entry(pair.id, None, partial(_read, reader, pair.filepaths[0]))
         for pair in kept
         if pair.filepaths
     ]
+
+
+def _read(reader: PieceReader, filepath: str) -> Piece:
+    """The piece; a file that cannot be opened costs itself, a store that does not fit is fatal."""
+    try:
+        return reader.read(filepath)
+    except OSError as error:
+        raise FormatError("unreadable_file", f"{filepath}: {error.strerror}") from error
 
 
 def _rejected(key: tuple[str, str | None], modality: str, error: FormatError) -> Rejected:

@@ -96,22 +96,18 @@ def summary(comparison: Path) -> list[str]:
     at = max(report["hits_at"])
     rows = list(rows_of(report))
     width = max((len(row_name(row)) for row in rows), default=0)
-    lines = ["Held-out retrieval by CLaMP 3 (chance in brackets):"]
+    lines = [f"Held-out retrieval by {report['names']['baseline']} (chance in brackets):"]
     for row in rows:
         own, chance = row["baseline"], row["chance"]
-        lines.append(
+        line = (
             f"  {row_name(row):<{width}}  MRR {own['mrr']:.3f} ({chance['mrr']:.3f})"
             f"  Hit@{at} {own[f'hit@{at}']:.2f} ({chance[f'hit@{at}']:.2f})"
-            f"  of {row['references']}"
+            f"  of {row['references']:<5}"
         )
-    adapted = [row for row in rows if "adapted" in row]
-    if adapted:
-        lines.append(f"{report['names']['adapted']} against {report['names']['baseline']} (MRR):")
-    for row in adapted:
-        lines.append(
-            f"  {row_name(row):<{width}}  {row['baseline']['mrr']:.3f} → "
-            f"{row['adapted']['mrr']:.3f} ({row['difference']['mrr']:+.3f})"
-        )
+        if "adapted" in row:
+            change = f"{row['adapted']['mrr']:.3f} ({row['difference']['mrr']:+.3f})"
+            line += f"  {report['names']['adapted']}: MRR {change}"
+        lines.append(line.rstrip())
     return lines
 
 

@@ -1,16 +1,19 @@
 """Held-out retrieval of one model: every direction between the modalities of each collection."""
 
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clamp3.config import EvaluateConfig
 from clamp3.errors import DataError
-from clamp3.files import write_json
+from clamp3.files import read_jsonl, write_json
 from clamp3.retrieval.metrics import TIE_RULE, retrieval_metrics
 from clamp3.retrieval.pairing import pair_by_id
-from clamp3.retrieval.vectors import Vectors, read_vectors
+from clamp3.retrieval.vectors import Vectors, manifest_name, read_vectors
+
+log = logging.getLogger(__name__)
 
 MODALITIES = ("text", "abc", "mtf", "audio")
 TRAINED_COLLECTION = "pdmx"  # evaluated with one text field; the others with each they have
@@ -28,19 +31,24 @@ class Side:
     vectors: Vectors
 
 
-def evaluate_model(embeddings: Sequence[Path], out: Path, settings: EvaluateConfig) -> dict:
+def evaluate_model(
+    embeddings: Sequence[Path], manifests: Sequence[Path], out: Path, settings: EvaluateConfig
+) -> dict:
     """Rank held-out pieces in every direction; the results, which are also written to `out`.
 
     `embeddings`: folders that hold <collection>/<modality>.parquet; the first folder that has a
-    table counts, so an adapter's folder may stand before that of its model. A gallery holds every
-    piece of its table, a query is every piece that has a partner there.
+    table counts, so an adapter's folder may stand before that of its model. `manifests`: files
+    <collection>-<modality>-test.jsonl that say which pieces are held out; what else a table holds
+    is left out. A gallery holds every held-out piece of its modality that has a vector, and every
+    one with a partner there is a query.
 
-    Raises DataError where tables come from different models, hold pieces that are not held out,
-    or nothing can be ranked.
+    Raises DataError where tables come from different models, a manifest is of
+    another split, or nothing can be ranked.
     """
-    results, fingerprints = {}, {}
-    tables = {name: _tables(embeddings, name) for name in _collections(embeddings)}
+    held_out = _held_out(manifests)
+    tables = {name: _tables(embeddings, name, ids) for name, ids in held_out.items()}
     _refuse_mixture(tables)
+    results, fingerprints = {}, {}
     for collection, modalities in tables.items():
         for modality, vectors in modalities.items():
             fingerprints.setdefault(modality, vectors.origin.fingerprint)
@@ -49,8 +57,8 @@ def evaluate_model(embeddings: Sequence[Path], out: Path, settings: EvaluateConf
             results[collection] = directions
     if not results:
         raise DataError(
-            f"nothing to evaluate: {', '.join(map(str, embeddings))} hold no collection with two "
-            "modalities of the same pieces"
+            f"nothing to evaluate: {', '.join(map(str, embeddings))} hold no two modalities of "
+            f"the held-out pieces of {', '.join(held_out) or 'any collection'}"
         )
     report = {
         "tie_rule": TIE_RULE,
@@ -62,27 +70,41 @@ def evaluate_model(embeddings: Sequence[Path], out: Path, settings: EvaluateConf
     return report
 
 
-def _collections(embeddings: Sequence[Path]) -> list[str]:
-    names = {path.parent.name for folder in embeddings for path in Path(folder).glob("*/*.parquet")}
-    return sorted(names, key=lambda name: (name != TRAINED_COLLECTION, name))
+def _held_out(manifests: Sequence[Path]) -> dict[str, dict[str, set[str]]]:
+    """The ids of the held-out pieces by collection (the trained one first) and modality."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for path in map(Path, manifests):
+        collection, modality, split = manifest_name(path)
+        if split != HELD_OUT:
+            raise DataError(
+                f"{path}: pieces of split {split}; figures are only told of held-out pieces, "
+                f"expected manifests of split {HELD_OUT}"
+            )
+        ids = {row["id"] for _, row in read_jsonl(path)}
+        modalities = found.setdefault(collection, {"text": set()})
+        modalities.setdefault(modality, set()).update(ids)
+        modalities["text"] |= ids
+    return {name: found[name] for name in sorted(found, key=lambda n: (n != TRAINED_COLLECTION, n))}
 
 
-def _tables(embeddings: Sequence[Path], collection: str) -> dict[str, Vectors]:
-    """The vectors of each modality that has a table with pieces in it."""
+def _tables(
+    embeddings: Sequence[Path], collection: str, held_out: dict[str, set[str]]
+) -> dict[str, Vectors]:
+    """The held-out vectors of each modality that has any."""
     tables = {}
     for modality in MODALITIES:
+        ids = held_out.get(modality)
         paths = [Path(folder) / collection / f"{modality}.parquet" for folder in embeddings]
         path = next((path for path in paths if path.exists()), None)
-        if path is None:
+        if path is None or not ids:
             continue
         vectors = read_vectors(path)
-        if vectors.origin.splits != HELD_OUT:
-            raise DataError(
-                f"{path}: pieces of split {vectors.origin.splits or 'unknown'}; figures are only "
-                "told of held-out pieces: embed the manifests of split test"
-            )
-        if vectors.ids:
-            tables[modality] = vectors
+        kept = vectors.take([row for row, name in enumerate(vectors.ids) if name in ids])
+        missing = len(ids) - len(set(kept.ids))
+        if missing and modality != "text":  # a piece need not have a text
+            log.warning("%s: %d of %d held-out pieces have no vector", path, missing, len(ids))
+        if kept.ids:
+            tables[modality] = kept
     return tables
 
 

@@ -89,7 +89,6 @@ def extract_features(
         rows_in=len(found),
         rows_out=len(done),
         max_rejected_share=settings.max_rejected_share,
-        remark=f"by {front_end.name}",
     )
 
 

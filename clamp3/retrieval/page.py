@@ -24,7 +24,7 @@ td.number, th.number { text-align: right; }
 .chance { opacity: .65; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr));
   gap: 1rem; }
-figure { margin: 0; }
+figure { margin: 0; max-width: 44rem; }
 figure svg { width: 100%; height: auto; display: block; }
 figcaption { font-size: .88rem; opacity: .8; }
 pre { font: .78rem/1.4 ui-monospace, monospace; background: var(--soft); padding: .6rem;

@@ -41,6 +41,7 @@ def render_recordings(
     Raises DataError if more than `max_rejected_share` of the chosen fail.
     """
     renderer = renderer or find_renderer()
+    log.info("%s: played by %s", STAGE, renderer.name)
     chosen = _chosen(catalog_part, settings.render_share)
     rejected = []
     with atomic_path(out_folder) as draft:
@@ -62,7 +63,6 @@ def render_recordings(
         rows_in=len(chosen),
         rows_out=rows_out,
         max_rejected_share=settings.max_rejected_share,
-        remark=f"played by {renderer.name}",
     )
 
 

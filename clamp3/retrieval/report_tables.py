@@ -76,7 +76,10 @@ def counts_section(counts: dict) -> Html:
     return section(
         "What went in",
         table(["pieces", "in", *splits, "rejected", "why"], lines),
-        note("In = out to the splits + rejected. Models learn from the split train alone."),
+        note(
+            "In = out to the splits + rejected. Models learn from train, validation chooses the "
+            "epoch, and figures are told of test."
+        ),
     )
 
 

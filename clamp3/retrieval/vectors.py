@@ -12,7 +12,7 @@ from clamp3.errors import DataError
 from clamp3.files import atomic_path, read_table
 
 ROWS_PER_GROUP = 16384  # 48 MiB at width 768
-ORIGIN = ("fingerprint", "space", "modality", "collection", "splits")
+ORIGIN = ("fingerprint", "space", "modality", "collection")
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,13 @@ class Origin:
     """Where embeddings come from, kept in the file's schema metadata.
 
     `fingerprint`: of the model with its adapter; `space`: of the model alone: embeddings of one
-    space can be compared; `modality`: text, abc, mtf or audio, or several, joined by commas;
-    `splits`: of the manifests, such as "test", joined by commas; empty where there is none.
+    space can be compared; `modality`: text, abc, mtf or audio, or several, joined by commas.
     """
 
     fingerprint: str
     space: str
     modality: str
     collection: str
-    splits: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,18 @@ class Vectors:
             embeddings=self.embeddings[rows],
             labels=labels,
         )
+
+
+def manifest_name(path: Path) -> tuple[str, str, str]:
+    """Collection, modality and split of a manifest, from its name <c>-<m>-<s>.jsonl.
+
+    Tables are named after them: <collection>/<modality>.parquet. Raises DataError for another
+    name.
+    """
+    parts = Path(path).stem.rsplit("-", 2)
+    if len(parts) != 3:
+        raise DataError(f"{path}: expected a name like pdmx-abc-test.jsonl")
+    return parts[0], parts[1], parts[2]
 
 
 def write_vectors(path: Path, vectors: Vectors) -> None:

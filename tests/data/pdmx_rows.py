@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-COLUMNS = (
-    "path,metadata,mxl,pdf,mid,version,is_user_pro,is_user_publisher,is_user_staff,has_paywall,"
-    "is_rated,is_official,is_original,is_draft,has_custom_audio,has_custom_video,n_comments,"
-    "n_favorites,n_views,n_ratings,rating,license,license_url,license_conflict,genres,groups,"
-    "tags,song_name,title,subtitle,artist_name,composer_name,publisher,complexity,n_tracks,"
-    "tracks,song_length,song_length.seconds,song_length.bars,song_length.beats,n_notes,"
-    "notes_per_bar,n_annotations,has_annotations,n_lyrics,has_lyrics,n_tokens,"
-    "pitch_class_entropy,scale_consistency,groove_consistency,best_path,is_best_path,"
-    "best_arrangement,is_best_arrangement,best_unique_arrangement,is_best_unique_arrangement,"
-    "subset:all,subset:rated,subset:deduplicated,subset:rated_deduplicated,"
-    "subset:no_license_conflict,subset:all_valid"
-).split(",")
+_NAMES = """
+path metadata mxl pdf mid version is_user_pro is_user_publisher is_user_staff has_paywall is_rated
+is_official is_original is_draft has_custom_audio has_custom_video n_comments n_favorites n_views
+n_ratings rating license license_url license_conflict genres groups tags song_name title subtitle
+artist_name composer_name publisher complexity n_tracks tracks song_length song_length.seconds
+song_length.bars song_length.beats n_notes notes_per_bar n_annotations has_annotations n_lyrics
+has_lyrics n_tokens pitch_class_entropy scale_consistency groove_consistency best_path
+is_best_path best_arrangement is_best_arrangement best_unique_arrangement
+is_best_unique_arrangement subset:all subset:rated subset:deduplicated subset:rated_deduplicated
+subset:no_license_conflict subset:all_valid
+"""
+COLUMNS = _NAMES.split()
 OLD_COLUMNS = [
     column.replace("all_valid", "valid_mxl_pdf") for column in COLUMNS if column != "mid"
 ]

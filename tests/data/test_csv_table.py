@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clamp3.data.csv_table import check_columns, read_cells
@@ -56,6 +56,7 @@ def test_bytes_that_are_not_utf8_spoil_their_cell_only(tmp_path):
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(cells, cells, cells.filter(bool)), max_size=8))
 def test_what_csv_writes_is_read(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "h.csv"

@@ -362,6 +362,24 @@ def test_a_cut_bar_is_not_filled_with_rests():
     assert piece.bars == 16
 
 
+def test_slurs_end_where_they_should():
+    """music21 loses the end of a slur around a triplet and then slurs the rest of the tune."""
+    triplets = [source for source in ryans_mammoth(SEED) if "(3" in source.abc][:6]
+    sources = [*triplets, *oneills_1850(SEED)[:6]]
+    for source in sources:
+        text = musicxml_of(make_piece(source, SEED).mxl)
+        began = {}
+        notes = 0
+        for found in re.finditer(r'<note|<slur number="(\d)"[^>]*type="(\w+)"', text):
+            if found[2] is None:
+                notes += 1
+            elif found[2] == "start":
+                began[found[1]] = notes
+            else:
+                assert notes - began.pop(found[1]) < 16, source.abc
+        assert not began, source.abc
+
+
 def test_tied_notes_sound_once_and_grace_notes_not_at_all():
     abc = TUNE.format(key="G").replace("dedB|GABc|", "dedB-|BA{d}Bc|", 1)
     plain, tied = make_piece(tune(TUNE.format(key="G")), SEED), make_piece(tune(abc), SEED)

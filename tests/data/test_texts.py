@@ -29,7 +29,7 @@ TUNE = PieceFacts(
     notes_per_bar=7.6,
 )
 IDS = [f"pdmx/Qm{number}" for number in range(200)]
-words = st.text(st.characters(categories=["L", "Nd"]), min_size=1, max_size=9)
+words = st.text("abdeijéßж愛12", min_size=1, max_size=9)  # cannot spell None or NA
 facts = st.builds(
     PieceFacts,
     title=st.none() | words,
@@ -95,8 +95,14 @@ def test_a_piece_keeps_its_phrasing_and_others_have_others():
 def test_phrasings_are_fixed():
     assert write_texts("pdmx/Qm1", TUNE) == PieceTexts(
         background="This music is called “The Miller's Maid”. Source: Ryan's Mammoth Collection.",
-        analysis="Kind: slip jig; key: B flat mixolydian; metre: 9/8. It is 16 bars long, written in 1 part for violin. There are about 8 notes a bar, which makes a busy texture.",
-        description="Genre: folk. Difficulty: intermediate. Instruments: violin. It is tagged slipjig, fiddletune.",
+        analysis=(
+            "Kind: slip jig; key: B flat mixolydian; metre: 9/8. It is 16 bars long, written in 1 "
+            "part for violin. There are about 8 notes a bar, which makes a busy texture."
+        ),
+        description=(
+            "Genre: folk. Difficulty: intermediate. Instruments: violin. It is tagged slipjig, "
+            "fiddletune."
+        ),
         scene="Somewhere people dance a slip jig, and this is played.",
     )
 
@@ -135,7 +141,7 @@ def test_texts_are_sentences_or_none(piece, piece_id):
     texts = write_texts(piece_id, piece)
     for text in texts:
         assert text is None or (text == text.strip() and text.endswith(".") and "  " not in text)
-        assert text is None or not re.search(r"None|\bNA\b|\[|: \.|: ;", text.replace("NA", ""))
+        assert text is None or not re.search(r"None|\bNA\b|\[|: \.|: ;", text)
     assert (texts.analysis is not None) == bool(
         piece.bars or piece.tracks or piece.programs or (piece.notes_per_bar or 0) > 0
     ) or read_subtitle(piece.subtitle)

@@ -80,9 +80,8 @@ def test_what_24_khz_cannot_hold_is_gone():
     assert np.abs(made[1000:-1000]).max() < 0.01
 
 
-def test_the_same_rate_is_untouched_and_silence_of_no_length_too():
+def test_the_same_rate_is_untouched_and_no_sound_stays_none():
     waveform = tone(440, 24_000)
-    assert resample(waveform, 24_000, 24_000) is not None
     np.testing.assert_array_equal(resample(waveform, 24_000, 24_000), waveform)
     for resampler in ("sinc", "soxr"):
         assert len(resample(waveform[:0], 44_100, 24_000, resampler)) == 0

@@ -23,7 +23,7 @@ def times(notes):
     return [(round(n.start_seconds, 6), round(n.end_seconds, 6), n.pitch) for n in notes]
 
 
-@pytest.mark.parametrize("program", range(0, 128, 4))
+@pytest.mark.parametrize("program", range(128))
 def test_a4_is_440_hz_on_every_instrument(program):
     data = midi([("program_change", 0, {"program": program}), *key(69, length=960)])
     assert loudest_hz(render_midi(data, 2.0)) == pytest.approx(440, abs=0.5)
@@ -45,14 +45,16 @@ def test_no_partial_folds_back():
     assert spectrum[abs(hertz - 8372) > 100].max() < 0.01 * spectrum.max()
 
 
-def test_families_differ():
+def test_instruments_differ():
     spectra = []
-    for program in range(0, 128, 8):
+    for program in range(128):
         data = midi([("program_change", 0, {"program": program}), *key(57, length=960)])
-        spectrum = np.abs(np.fft.rfft(render_midi(data, 1.0)[:RATE]))
+        spectrum = np.abs(np.fft.rfft(render_midi(data, 1.0), RATE))
         spectra.append(spectrum / np.linalg.norm(spectrum))
-    likeness = np.array(spectra) @ np.array(spectra).T - np.eye(len(spectra))
-    assert likeness.max() < 0.999
+    likeness = np.array(spectra) @ np.array(spectra).T - 2 * np.eye(len(spectra))
+    assert np.quantile(likeness.max(axis=1), 0.9) < 0.999
+    families = likeness[::8, ::8]
+    assert families.max() < 0.99
 
 
 def test_onsets_follow_the_tempo_map():

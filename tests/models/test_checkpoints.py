@@ -80,6 +80,7 @@ def test_saved_and_loaded_an_m3_model_is_the_same(tmp_path):
         assert torch.equal(loaded.state_dict()[name], tensor), name
     base = loaded.decoder.base
     assert base.lm_head.weight is base.transformer.wte.weight
+    assert loaded.encoder.patch_embedding.weight.t().is_contiguous()  # laid out for the sum
     assert not loaded.training
     loss = loaded.train().loss(*[torch.ones(1, 4, 16).int()] * 2, *[torch.ones(1, 4)] * 2)
     loss.backward()  # loaded weights can be trained

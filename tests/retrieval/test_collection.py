@@ -15,9 +15,9 @@ from clamp3.errors import DataError
 from clamp3.files import write_jsonl
 from clamp3.models.checkpoints import LoadedClamp, load_clamp
 from clamp3.models.lora import add_lora, save_adapter
-from clamp3.retrieval.collection import embed_model, manifest_name
+from clamp3.retrieval.collection import embed_model
 from clamp3.retrieval.embedding import embed_pieces
-from clamp3.retrieval.vectors import Origin, Vectors, read_vectors, write_vectors
+from clamp3.retrieval.vectors import Origin, Vectors, manifest_name, read_vectors, write_vectors
 
 SETTINGS = EmbedConfig(batch_tokens=64, threads=1)
 
@@ -47,11 +47,7 @@ def test_a_table_for_each_collection_and_modality(workplace: Workplace, tiny: Lo
     ]
     abc = read_vectors(folder / "pdmx/abc.parquet")
     assert abc.ids == sorted(f"pdmx/Qm{n}" for n in range(12))
-    assert (abc.origin.modality, abc.origin.collection, abc.origin.splits) == (
-        "abc",
-        "pdmx",
-        "test",
-    )
+    assert (abc.origin.modality, abc.origin.collection) == ("abc", "pdmx")
     assert abc.origin.fingerprint == abc.origin.space == load_clamp(workplace.model).fingerprint
     expected = embed_pieces(
         tiny, "abc", [score(int(name.removeprefix("pdmx/Qm"))) for name in abc.ids]

@@ -69,8 +69,9 @@ def plain_embedding(loaded: LoadedClamp, modality: str, piece: str | np.ndarray)
     return (total / sum(weights)).numpy()
 
 
-@pytest.mark.parametrize("letter", ["A", "B"])
-@pytest.mark.parametrize("batch_tokens", [1, 1500, 100_000])
+@pytest.mark.parametrize(
+    ("letter", "batch_tokens"), [("A", 1500), ("B", 1), ("B", 100), ("B", 100_000)]
+)
 def test_the_originals_embeddings(
     golden_model: Callable, goldens: Path, letter: str, batch_tokens: int
 ):

@@ -9,6 +9,7 @@ import pytest
 
 from clamp3.config import EvaluateConfig
 from clamp3.errors import DataError
+from clamp3.files import write_jsonl
 from clamp3.retrieval.comparison import compare_models, read_evaluation, summary
 from clamp3.retrieval.evaluation import evaluate_model
 from clamp3.retrieval.vectors import Origin, Vectors, write_vectors
@@ -30,7 +31,7 @@ def save(folder: Path, modality: str, vectors: Vectors | None = None, **origin: 
     if vectors is None:
         seed = sum(map(ord, collection + modality))
         vectors = Vectors(ids(10, collection), matrix(10, seed), Origin("m", "m", modality, ""))
-    said = {"fingerprint": "m", "space": "m", "modality": modality, "splits": "test"}
+    said = {"fingerprint": "m", "space": "m", "modality": modality}
     vectors = replace(vectors, origin=Origin(**(said | {"collection": collection} | origin)))
     write_vectors(folder / collection / f"{modality}.parquet", vectors)
 
@@ -54,6 +55,20 @@ def embeddings(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def manifests(tmp_path: Path) -> list[Path]:
+    """What is held out: all of the above."""
+    held = {
+        "pdmx-abc-test": ids(10),
+        "pdmx-mtf-test": ids(10),
+        "pdmx-audio-test": ids(10)[3:7],
+        "wikimt_x-abc-test": ids(10, "wikimt_x"),
+    }
+    for name, pieces in held.items():
+        write_jsonl(tmp_path / f"{name}.jsonl", [{"id": piece} for piece in pieces])
+    return [tmp_path / f"{name}.jsonl" for name in held]
+
+
 def plain_mrr(queries: Vectors, references: Vectors) -> float:
     def cosine(a: np.ndarray, b: np.ndarray) -> float:
         return float(a @ b) / float(np.linalg.norm(a) * np.linalg.norm(b))
@@ -69,8 +84,10 @@ def plain_mrr(queries: Vectors, references: Vectors) -> float:
     return float(np.mean(reciprocal))
 
 
-def test_every_direction_of_every_collection(embeddings: Path, tmp_path: Path):
-    found = evaluate_model([embeddings], tmp_path / "out.json", SETTINGS)
+def test_every_direction_of_every_collection(
+    embeddings: Path, manifests: list[Path], tmp_path: Path
+):
+    found = evaluate_model([embeddings], manifests, tmp_path / "out.json", SETTINGS)
     assert list(found["collections"]) == ["pdmx", "wikimt_x"]
     assert sorted(found["collections"]["pdmx"]) == sorted(
         f"{a}_to_{b}"
@@ -87,8 +104,12 @@ def test_every_direction_of_every_collection(embeddings: Path, tmp_path: Path):
     assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == found
 
 
-def test_the_figures_are_those_of_a_plain_ranking(embeddings: Path, tmp_path: Path):
-    found = evaluate_model([embeddings], tmp_path / "out.json", SETTINGS)["collections"]["pdmx"]
+def test_the_figures_are_those_of_a_plain_ranking(
+    embeddings: Path, manifests: list[Path], tmp_path: Path
+):
+    found = evaluate_model([embeddings], manifests, tmp_path / "out.json", SETTINGS)["collections"][
+        "pdmx"
+    ]
     asked = texts("pdmx", ("analysis", "scene")).take(range(0, 20, 2))
     scores = Vectors(ids(10), matrix(10, sum(map(ord, "pdmxabc"))), Origin("", "", "", ""))
     sounds = Vectors(ids(10)[3:7], matrix(4, 5), Origin("", "", "", ""))
@@ -103,54 +124,68 @@ def test_the_figures_are_those_of_a_plain_ranking(embeddings: Path, tmp_path: Pa
     assert found["audio_to_abc"]["chance"]["mrr"] == pytest.approx(0.292897)
 
 
-def test_an_adapters_folder_stands_before_its_models(embeddings: Path, tmp_path: Path):
+def test_an_adapters_folder_stands_before_its_models(
+    embeddings: Path, manifests: list[Path], tmp_path: Path
+):
     save(
         tmp_path / "lora",
         "abc",
         Vectors(ids(10), matrix(10, 1), Origin("", "", "", "")),
         fingerprint="x",
     )
-    plain = evaluate_model([embeddings], tmp_path / "a.json", SETTINGS)
-    adapted = evaluate_model([tmp_path / "lora", embeddings], tmp_path / "b.json", SETTINGS)
+    plain = evaluate_model([embeddings], manifests, tmp_path / "a.json", SETTINGS)
+    adapted = evaluate_model(
+        [tmp_path / "lora", embeddings], manifests, tmp_path / "b.json", SETTINGS
+    )
     assert adapted["fingerprints"] == plain["fingerprints"] | {"abc": "x"}
     first, second = plain["collections"]["pdmx"], adapted["collections"]["pdmx"]
     assert first["text_to_mtf"] == second["text_to_mtf"]
     assert first["text_to_abc"] != second["text_to_abc"]
 
 
-@pytest.mark.parametrize(
-    ("origin", "message"),
-    [
-        ({"space": "other"}, "come from different models"),
-        ({"splits": "test,train"}, "pieces of split test,train"),
-        ({"splits": ""}, "split unknown"),
-    ],
-)
-def test_what_cannot_be_judged_is_refused(
-    embeddings: Path, tmp_path: Path, origin: dict, message: str
-):
-    save(embeddings, "mtf", **origin)
-    with pytest.raises(DataError, match=message):
-        evaluate_model([embeddings], tmp_path / "out.json", SETTINGS)
+def test_vectors_of_two_models_are_refused(embeddings: Path, manifests: list[Path], tmp_path: Path):
+    save(embeddings, "mtf", space="other")
+    with pytest.raises(DataError, match="come from different models"):
+        evaluate_model([embeddings], manifests, tmp_path / "out.json", SETTINGS)
     assert not (tmp_path / "out.json").exists()
 
 
-def test_nothing_to_rank(tmp_path: Path):
+def test_pieces_that_were_trained_on_are_no_evidence(
+    embeddings: Path, manifests: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    write_jsonl(manifests[0], [{"id": name} for name in [*ids(10)[2:6], "pdmx/unseen"]])
+    found = evaluate_model([embeddings], manifests, tmp_path / "out.json", SETTINGS)
+    row = found["collections"]["pdmx"]["mtf_to_abc"]
+    assert (row["queries"], row["references"]) == (4, 4)
+    assert "1 of 5 held-out pieces have no vector" in caplog.text
+    train = tmp_path / "pdmx-abc-train.jsonl"
+    with pytest.raises(DataError, match="pieces of split train"):
+        evaluate_model([embeddings], [train], tmp_path / "out.json", SETTINGS)
+
+
+def test_collections_without_a_manifest_are_left_out(
+    embeddings: Path, manifests: list[Path], tmp_path: Path
+):
+    found = evaluate_model([embeddings], manifests[:3], tmp_path / "out.json", SETTINGS)
+    assert list(found["collections"]) == ["pdmx"]
+
+
+def test_nothing_to_rank(manifests: list[Path], tmp_path: Path):
     with pytest.raises(DataError, match="nothing to evaluate"):
-        evaluate_model([tmp_path], tmp_path / "out.json", SETTINGS)
+        evaluate_model([tmp_path], manifests, tmp_path / "out.json", SETTINGS)
     save(tmp_path, "abc")
     save(tmp_path, "mtf", Vectors([], np.zeros((0, WIDTH)), Origin("", "", "", "")))
     with pytest.raises(DataError, match="nothing to evaluate"):
-        evaluate_model([tmp_path], tmp_path / "out.json", SETTINGS)
+        evaluate_model([tmp_path], manifests, tmp_path / "out.json", SETTINGS)
 
 
 @pytest.fixture
-def both(embeddings: Path, tmp_path: Path) -> tuple[Path, Path]:
+def both(embeddings: Path, manifests: list[Path], tmp_path: Path) -> tuple[Path, Path]:
     """Evaluations of a random model, and of one whose scores lie on their texts."""
     asked = texts("pdmx", ("analysis", "scene")).take(range(0, 20, 2))
     save(tmp_path / "lora", "abc", asked.take(range(10)), fingerprint="adapted")
-    evaluate_model([embeddings], tmp_path / "clamp3.json", SETTINGS)
-    evaluate_model([tmp_path / "lora", embeddings], tmp_path / "lora.json", SETTINGS)
+    evaluate_model([embeddings], manifests, tmp_path / "clamp3.json", SETTINGS)
+    evaluate_model([tmp_path / "lora", embeddings], manifests, tmp_path / "lora.json", SETTINGS)
     return tmp_path / "clamp3.json", tmp_path / "lora.json"
 
 
@@ -175,19 +210,21 @@ def test_the_summary_has_chance_beside_every_figure(both: tuple[Path, Path], tmp
     compare_models(*both, tmp_path / "c.json", tmp_path / "c.md")
     lines = summary(tmp_path / "c.json")
     baseline = read_evaluation(both[0])["collections"]["pdmx"]["text_to_abc"]
-    (line,) = [line for line in lines if "PDMX, text → abc" in line and "Hit" in line]
+    (line,) = [line for line in lines if "PDMX, text → abc" in line]
     assert f"MRR {baseline['mrr']:.3f} (0.293)" in line
-    assert f"Hit@5 {baseline['hit@5']:.2f} (0.50)" in line
-    assert line.endswith("of 10")
+    assert f"Hit@5 {baseline['hit@5']:.2f} (0.50)  of 10" in line
+    assert f"CLaMP 3 + LoRA: MRR 1.000 (+{1 - baseline['mrr']:.3f})" in line
+    (line,) = [line for line in lines if "PDMX, text → audio" in line]
+    assert line.endswith("of 4")
     assert any("text (scene) → abc" in line for line in lines)
-    assert any("→ 1.000 (+" in line for line in lines)
+    assert len(lines) == 1 + 12 + 4
 
 
 def test_models_judged_on_other_pieces_are_not_compared(
-    both: tuple[Path, Path], embeddings: Path, tmp_path: Path
+    both: tuple[Path, Path], embeddings: Path, manifests: list[Path], tmp_path: Path
 ):
     save(embeddings, "abc", Vectors(ids(9), matrix(9, 1), Origin("", "", "", "")))
-    evaluate_model([embeddings], both[1], SETTINGS)
+    evaluate_model([embeddings], manifests, both[1], SETTINGS)
     with pytest.raises(DataError, match="queries is 10 in one evaluation and 9 in the other"):
         compare_models(*both, tmp_path / "c.json", tmp_path / "c.md")
     assert not (tmp_path / "c.json").exists()

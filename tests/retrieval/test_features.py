@@ -71,7 +71,7 @@ def test_one_row_per_window_for_each_piece_with_a_file(work, caplog):
     assert table.column("id").to_pylist() == ["pdmx/a", "pdmx/b", "wikimt_x/f"]
     assert [len(rows) for rows in table.column("features").to_pylist()] == [1, 3, 2]
     assert table.schema.field("features").type == pa.list_(pa.list_(pa.float32(), 256))
-    assert "features: 3 in, 3 out, 0 rejected; by mel" in caplog.text
+    assert "features: 3 in, 3 out, 0 rejected" in caplog.text
     assert read_rejected(Path("rejected.parquet")) == []
 
 
@@ -117,7 +117,7 @@ def test_recordings_that_cannot_be_used_are_rejected_with_a_reason(work):
         "pdmx/c": "empty_file",
         "pdmx/e": "ambiguous_recording",
     }
-    with pytest.raises(DataError, match="4 rejected, 80.0% rejected|80.0% rejected"):
+    with pytest.raises(DataError, match=r"80\.0% rejected"):
         extract(max_rejected_share=0.5)
 
 

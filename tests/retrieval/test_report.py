@@ -79,7 +79,7 @@ def finished(workplace: Workplace) -> Workplace:
     evaluate = EvaluateConfig(text_field="analysis", hits_at=(1, 5))
     for name in ("clamp3", "lora"):
         out = results / f"evaluation/{name}.json"
-        evaluate_model([results / "embeddings" / name], out, evaluate)
+        evaluate_model([results / "embeddings" / name], manifests, out, evaluate)
     compare_models(
         *(results / f"evaluation/{name}.json" for name in ("clamp3", "lora")),
         results / "evaluation/comparison.json",

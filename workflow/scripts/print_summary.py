@@ -6,7 +6,7 @@ from pathlib import Path
 from clamp3.retrieval.comparison import summary
 
 TIMINGS = Path("logs/timings")
-EVALUATION = Path("results/evaluation")
+COMPARISON = Path("results/evaluation/comparison.json")
 
 
 def rule_seconds() -> dict[str, tuple[int, float]]:
@@ -25,7 +25,5 @@ if __name__ == "__main__":
     print("\nseconds  jobs  rule")
     for rule, (jobs, seconds) in rule_seconds().items():
         print(f"{seconds:7.1f}  {jobs:4d}  {rule}")
-    print()
-    for line in summary(EVALUATION / "clamp3.json", EVALUATION / "comparison.json"):
-        print(line)
-    print("\nThe report: results/report.html")
+    if COMPARISON.exists():
+        print("", *summary(COMPARISON), "", "The report: results/report.html", sep="\n")

@@ -116,7 +116,8 @@ def _read_tune(tune: str, key: str, collection: str) -> Source | None:
     fields = dict(reversed(lines))  # of several titles the first one
     if not fields.get("T") or not _KEY.fullmatch(fields.get("K", "")) or _changes(tune, lines):
         return None
-    if '["' in tune:  # an ending called by a word, which music21 reads as one great chord
+    abc = _bare_abc(tune)
+    if '["' in tune or not _slurs_are_sound(abc):  # ["Coda" is to music21 one great chord
         return None
     kind = fields.get("R", "").lower()
     # In O'Neill's the field says who collected the tune.
@@ -127,7 +128,7 @@ def _read_tune(tune: str, key: str, collection: str) -> Source | None:
         kind=_KINDS.get(kind, kind),
         title=tidy_title(fields["T"]),
         composer=composer,
-        abc=_bare_abc(tune),
+        abc=abc,
     )
 
 
@@ -141,11 +142,20 @@ def _changes(tune: str, lines: list[tuple[str, str]]) -> bool:
 def _bare_abc(tune: str) -> str:
     """The tune without what is not its music: notes on the source, and fingerings.
 
-    Fingerings are written as text in quotes, which music21 takes for chord symbols.
+    Fingerings are written as text in quotes, which music21 takes for chord symbols. Slurs around
+    triplets go too, because music21 ends "((3abc)" somewhere later or never.
     """
     music = r"(?![A-Za-z]:[^|:])"  # "d:|" is music, not a field
     kept = [line for line in tune.splitlines() if re.match(rf"[XTMLK]:|{music}", line)]
-    return re.sub(r'"[^"\n]*"', "", "\n".join(kept)) + "\n"
+    text = re.sub(r'"[^"\n]*"', "", "\n".join(kept))
+    return re.sub(r"\((\(\d[^()|\n]*)\)", r"\1", text) + "\n"
+
+
+def _slurs_are_sound(abc: str) -> bool:
+    """Whether each slur ends, and none has a triplet inside, which would hide its end."""
+    music = re.sub(r"(?m)^[A-Z]:[^|:].*", "", abc)
+    starts = len(re.findall(r"\((?!\d)", music))
+    return starts == music.count(")") and not re.search(r"\((?!\d)[^()]*\(\d", music)
 
 
 def _composer(field: str) -> str | None:

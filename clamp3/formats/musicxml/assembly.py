@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from clamp3.formats.musicxml import attributes, chordsymbols, directions
 from clamp3.formats.musicxml.barlines import BarLine, joined
 from clamp3.formats.musicxml.bars import write_bar
-from clamp3.formats.musicxml.directions import Mark, Spans
+from clamp3.formats.musicxml.directions import Mark, SpanEnd
 from clamp3.formats.musicxml.groups import Group
 from clamp3.formats.musicxml.notes import Note
 from clamp3.formats.musicxml.numbers import read_duration
@@ -59,7 +59,8 @@ class PartAssembler:
         self.voices = {name: Voice(name, part.home[name]) for name in part.voices}
         self.current_staff = dict(part.home)
         self.memory = AccidentalMemory()
-        self.spans = Spans()
+        self.open_spans: dict[tuple[str, str], tuple[str, list[str]]] = {}
+        self.early_stops: dict[tuple[str, str], object] = {}
         self.key = None
         self.meter = None
         self.clefs: dict[int, str] = {}
@@ -128,6 +129,8 @@ class PartAssembler:
             return
         self._staff_change(note)
         duration = 0 if note.grace else note.duration
+        if note.notations.paired:
+            note.ratio = None
         group = Group(note, self.now, duration)
         waiting = self.graces.setdefault(note.voice, [])
         if note.grace:
@@ -166,9 +169,9 @@ class PartAssembler:
                 sign = "!courtesy!" + sign
             if note.stemless and not group.heads:
                 self.state.stemless = True
-                group.prefix = "s"
+                group.stemless = True
             group.heads.append(sign + letter)
-            group.ties.append(note.tie_start)
+            group.ties.append(notations.tie_start)
         group.decorations += [d for d in notations.decorations if d not in group.decorations]
         group.fingerings += notations.fingerings
         group.spans += notations.spans
@@ -196,9 +199,36 @@ class PartAssembler:
         if not marks:
             return
         name = self._next_voice() or self._first_voice(staff)
-        if name is not None:
-            self.items[name] += [(self.now, mark) for mark in marks]
-            self.voices[name].has_content = True
+        if name is None:
+            return
+        for mark in marks:
+            if isinstance(mark, SpanEnd):
+                self._span(mark, self._voices_of(staff) if mark.kind == "octave" else [name])
+            else:
+                self.items[name].append((self.now, mark))
+                self.voices[name].has_content = True
+
+    def _voices_of(self, staff: int) -> list[str]:
+        return [name for name, home in self.part.home.items() if home == staff]
+
+    def _span(self, end: SpanEnd, voices: list[str]) -> None:
+        """Both ends go where the start belongs; a stop read before its start waits for it."""
+        place = end.kind, end.number
+        if end.opens:
+            self._mark(voices, self.now, f"!{end.name}(!")
+            if place in self.early_stops:
+                self._mark(voices, self.early_stops.pop(place), f"!{end.name})!")
+            else:
+                self.open_spans[place] = end.name, voices
+        elif place in self.open_spans:
+            name, voices = self.open_spans.pop(place)
+            self._mark(voices, self.now, f"!{name})!")
+        else:
+            self.early_stops[place] = self.now
+
+    def _mark(self, voices: list[str], onset, text: str) -> None:
+        for name in voices:
+            self.items[name].append((onset, Mark(text)))
 
     def _next_voice(self) -> str | None:
         for event in self.events[self.position + 1 :]:
@@ -231,12 +261,18 @@ class PartAssembler:
     divisions = 1
 
     def _attributes(self, element: Element) -> None:
+        self.transpose_here = element.find("transpose") is not None
+        details = element.find("staff-details")
+        if details is not None and details.findtext("staff-lines"):
+            self.staff_lines.setdefault(
+                int(details.get("number", "1")), details.findtext("staff-lines")
+            )
         for child in element:
             if child.tag == "divisions":
                 self.divisions = max(int(child.text or 1), 1)
-            elif child.tag == "key":
+            elif child.tag == "key" and child is element.find("key"):
                 self._key(child)
-            elif child.tag == "time":
+            elif child.tag == "time" and child is element.find("time"):
                 self._time(child)
             elif child.tag == "clef":
                 self._clef(child)
@@ -249,25 +285,26 @@ class PartAssembler:
             return
         name, fifths = key
         self.memory.key = key_alterations(fifths)
-        if self.state.key is None and self.first and self.measure_index == 0:
+        opening = self.measure_index == 0 and self.now == 0
+        if self.state.key is None and opening and not self.transpose_here:
             self.state.key = name
-        elif not (self.measure_index == 0 and name == self.state.key):
+        elif not (opening and name == self.state.key):
             self.front["key"] = f"[K:{name}]"
 
     def _time(self, element: Element) -> None:
         meter = attributes.read_time(element)
         if meter is None:
             return
-        if self.state.meter is None and self.first and self.measure_index == 0:
+        if self.measure_index == 0 and self.now == 0:
             self.state.meter = meter
-        elif not (self.measure_index == 0 and meter == self.state.meter):
+        else:
             self.front["meter"] = f"[M:{meter}]"
 
     def _clef(self, element: Element) -> None:
         staff = int(element.get("number", "1"))
         name, octaves = attributes.read_clef(element)
         self.octaves[staff] = octaves
-        if staff not in self.clefs:
+        if staff not in self.clefs or (self.measure_index == 0 and self.now == 0):
             self.first_clefs[staff] = name
         else:
             for voice, home in self.part.home.items():
@@ -278,7 +315,7 @@ class PartAssembler:
     def _direction(self, element: Element) -> None:
         staff = int(element.findtext("staff") or 1)
         self._tempo(element)
-        self._put(directions.read_marks(element, self.spans), staff)
+        self._put(directions.read_marks(element), staff)
 
     def _sound(self, element: Element) -> None:
         self._tempo(element)

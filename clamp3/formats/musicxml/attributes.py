@@ -4,7 +4,6 @@ from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml.numbers import read_int
 
-_MAJOR_TONICS = "Fb Cb Gb Db Ab Eb Bb F C G D A E B F# C# G# D# A# E# B#".split()
 _MODE_SHIFTS = {
     "major": (0, ""),
     "ionian": (0, ""),
@@ -18,7 +17,6 @@ _MODE_SHIFTS = {
 }
 _CLEFS = {
     ("G", "2"): "treble",
-    ("G", "1"): "treble1",
     ("F", "4"): "bass",
     ("F", "3"): "bass3",
     ("C", "3"): "alto",
@@ -36,10 +34,14 @@ def read_key(element: Element) -> tuple[str, int] | None:
     fifths = read_int(fifths, 0)
     mode = (element.findtext("mode") or "major").strip().lower()
     shift, suffix = _MODE_SHIFTS.get(mode, (0, ""))
-    place = fifths + 8 + shift
-    if not 0 <= place < len(_MAJOR_TONICS):
-        return None
-    return _MAJOR_TONICS[place] + suffix, fifths
+    return _tonic(fifths + shift) + suffix, fifths
+
+
+def _tonic(fifths: int) -> str:
+    """The major key `fifths` fifths above C."""
+    letter = "FCGDAEB"[(fifths + 1) % 7]
+    sharps = (fifths + 1) // 7
+    return letter + ("#" * sharps if sharps > 0 else "b" * -sharps)
 
 
 def read_time(element: Element) -> str | None:

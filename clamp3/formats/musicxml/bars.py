@@ -83,29 +83,54 @@ def _measure_lengths(groups: list[Group], ticks_per_eighth: Fraction) -> None:
 
 
 def _number_tuplets(groups: list[Group]) -> None:
-    """Write `(3` and its kin before the first group of each tuplet."""
-    index = 0
-    sounding = [g for g in groups if g.note is None or not g.note.grace]
-    while index < len(sounding):
-        group = sounding[index]
+    """Write `(3` and its kin before the first group of each tuplet.
+
+    Tuplets nest as brackets do, whatever their numbers say. Notes with a tuplet's ratio but
+    no tuplet around them make one for as long as the ratio lasts.
+    """
+    open_tuplets: list[_Tuplet] = []
+    closed: list[_Tuplet] = []
+    for group in groups:
         note = group.note
-        starts = note is not None and any(t.get("type") == "start" for t in note.notations.tuplets)
-        if not starts or note.ratio is None:
-            index += 1
+        if note is not None and note.grace:
             continue
-        end = index
-        while end < len(sounding) - 1 and not _ends_tuplet(sounding[end]):
-            end += 1
-        count = end - index + 1
-        _, actual, normal = note.ratio
-        plain = (actual, normal, count) == (3, 2, 3)
-        group.prefix = "(3" if plain else f"({actual}:{normal}:{count}"
-        index = end + 1
+        ratio = note.ratio if note is not None else None
+        marks = [mark.get("type") for mark in note.notations.tuplets] if note is not None else []
+        starts = marks.count("start") if ratio else 0
+        if open_tuplets and (not ratio or (open_tuplets[0].implied and (starts or ratio != open_tuplets[0].ratio))):
+            closed += open_tuplets
+            open_tuplets = []
+        if ratio and not starts and not open_tuplets:
+            open_tuplets.append(_Tuplet(group, ratio, 0, implied=True))
+        for _ in range(starts):
+            open_tuplets.append(_Tuplet(group, ratio, len(open_tuplets), open_tuplets))
+        for tuplet in open_tuplets:
+            tuplet.count += 1
+        for _ in range(marks.count("stop")):
+            if open_tuplets and not open_tuplets[0].implied:
+                closed.append(open_tuplets.pop())
+    closed += open_tuplets
+    for tuplet in sorted(closed, key=lambda tuplet: tuplet.depth):
+        tuplet.group.prefix += tuplet.text()
 
 
-def _ends_tuplet(group: Group) -> bool:
-    note = group.note
-    return note is not None and any(t.get("type") == "stop" for t in note.notations.tuplets)
+class _Tuplet:
+    """A tuplet while its groups are counted."""
+
+    def __init__(self, group: Group, ratio, depth: int, outer=(), *, implied: bool = False):
+        self.group = group
+        self.ratio = ratio
+        self.depth = depth
+        self.implied = implied
+        self.count = 0
+        _, self.actual, self.normal = ratio
+        if outer:
+            relative = ratio[0] / outer[-1].ratio[0]
+            self.actual, self.normal = relative.numerator, relative.denominator
+
+    def text(self) -> str:
+        plain = (self.actual, self.normal, self.count) == (3, 2, 3)
+        return "(3" if plain else f"({self.actual}:{self.normal}:{self.count}"
 
 
 def _spell(ordered: list, groups: list[Group]) -> str:
@@ -122,7 +147,9 @@ def _spell(ordered: list, groups: list[Group]) -> str:
             pieces.append(item.text)
         elif grace:
             if not grace_open:
+                pieces.append("(" * item.slurs_opened)
                 pieces.append("{/" if item.note.slash else "{")
+                item.slurs_opened = 0
                 grace_open = True
             pieces.append(item.text(_grace_length(item)))
         else:
@@ -157,7 +184,9 @@ def _broken_rhythms(ordered: list) -> dict[int, tuple[Fraction, str]]:
     broken: dict[int, tuple[Fraction, str]] = {}
     before = None
     for index, item in enumerate(ordered):
-        if not isinstance(item, Group) or item.note is None or item.note.grace or item.is_rest:
+        if isinstance(item, Mark):
+            continue
+        if item.note is None or item.note.grace or item.is_rest:
             before = None
             continue
         if before is not None and item.note.beam in ("continue", "end"):

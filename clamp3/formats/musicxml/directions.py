@@ -1,5 +1,6 @@
 """<direction> and <sound>: words, dynamics, hairpins, pedal, octave lines, tempo, jumps."""
 
+from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 DYNAMICS = {"pppp", "ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "ffff", "sfz"}
@@ -18,7 +19,7 @@ _BEATS = {
 
 
 class Mark:
-    """Text between the notes; a hairpin's text is known only once both its ends are."""
+    """Text between the notes."""
 
     __slots__ = ("text",)
 
@@ -26,28 +27,17 @@ class Mark:
         self.text = text
 
 
-class Spans:
-    """Hairpins and octave lines that are open in one part."""
+@dataclass
+class SpanEnd:
+    """One end of a hairpin (`<`, `>`) or an octave line (`8va` …); an end has no name."""
 
-    def __init__(self):
-        self._open: dict[tuple[str, str], str] = {}
-        self._waiting: dict[tuple[str, str], Mark] = {}
+    kind: str
+    number: str
+    name: str = ""
 
-    def start(self, kind: str, number: str, name: str) -> Mark:
-        """The opening mark; closes a stop that came before it."""
-        waiting = self._waiting.pop((kind, number), None)
-        if waiting is not None:
-            waiting.text = f"!{name})!"
-        else:
-            self._open[kind, number] = name
-        return Mark(f"!{name}(!")
-
-    def stop(self, kind: str, number: str) -> Mark:
-        """The closing mark; empty until its start turns up."""
-        name = self._open.pop((kind, number), None)
-        if name is not None:
-            return Mark(f"!{name})!")
-        return self._waiting.setdefault((kind, number), Mark(""))
+    @property
+    def opens(self) -> bool:
+        return bool(self.name)
 
 
 def quoted(text: str) -> str:
@@ -85,54 +75,48 @@ def read_jumps(element: Element) -> list[str]:
     return [mark for name, mark in _JUMPS.items() if element.get(name)]
 
 
-def read_marks(direction: Element, spans: Spans) -> list[Mark]:
+def read_marks(direction: Element) -> list[Mark | SpanEnd]:
     """The marks of a <direction> in document order."""
     marks = []
     words = ""
     below = direction.get("placement") == "below"
     for kind in direction.iterfind("direction-type/*"):
         if kind.tag in ("words", "rehearsal"):
-            words += quoted(kind.text or "").strip()
+            words += quoted(kind.text or "")
             below = below or kind.get("default-y", "").startswith("-")
         else:
-            marks += _READERS.get(kind.tag, _ignore)(kind, spans)
+            marks += _READERS.get(kind.tag, _ignore)(kind)
     sound = direction.find("sound")
     jumps = read_jumps(sound) if sound is not None else []
     if jumps:
         marks += [Mark(text) for text in jumps]
-    elif words:
-        marks.append(Mark(f'"{"_" if below else "^"}{words}"'))
+    elif words.strip():
+        marks.append(Mark(f'"{"_" if below else "^"}{words.strip()}"'))
     return marks
 
 
-def _ignore(element: Element, spans: Spans) -> list[Mark]:
+def _ignore(element: Element) -> list[Mark | SpanEnd]:
     return []
 
 
-def _dynamics(element: Element, spans: Spans) -> list[Mark]:
+def _dynamics(element: Element) -> list[Mark | SpanEnd]:
     return [Mark(f"!{child.tag}!") for child in element if child.tag in DYNAMICS]
 
 
-def _wedge(element: Element, spans: Spans) -> list[Mark]:
-    number = element.get("number", "1")
+def _wedge(element: Element) -> list[Mark | SpanEnd]:
+    names = {"crescendo": "<", "diminuendo": ">", "stop": ""}
     kind = element.get("type")
-    if kind == "stop":
-        return [spans.stop("wedge", number)]
-    if kind in ("crescendo", "diminuendo"):
-        return [spans.start("wedge", number, "<" if kind == "crescendo" else ">")]
-    return []
+    return [SpanEnd("wedge", element.get("number", "1"), names[kind])] if kind in names else []
 
 
-def _octave_shift(element: Element, spans: Spans) -> list[Mark]:
-    number = element.get("number", "1")
-    if element.get("type") == "stop":
-        return [spans.stop("octave", number)]
+def _octave_shift(element: Element) -> list[Mark | SpanEnd]:
     size = "15m" if element.get("size") == "15" else "8v"
-    name = size + ("a" if element.get("type") == "down" else "b")
-    return [spans.start("octave", number, name)]
+    names = {"down": f"{size}a", "up": f"{size}b", "stop": ""}
+    kind = element.get("type")
+    return [SpanEnd("octave", element.get("number", "1"), names[kind])] if kind in names else []
 
 
-def _pedal(element: Element, spans: Spans) -> list[Mark]:
+def _pedal(element: Element) -> list[Mark | SpanEnd]:
     kind = element.get("type")
     marks = {"start": "!ped!", "resume": "!ped!", "stop": "!ped-up!", "discontinue": "!ped-up!"}
     if kind == "change":
@@ -140,11 +124,11 @@ def _pedal(element: Element, spans: Spans) -> list[Mark]:
     return [Mark(marks[kind])] if kind in marks else []
 
 
-def _segno(element: Element, spans: Spans) -> list[Mark]:
+def _segno(element: Element) -> list[Mark | SpanEnd]:
     return [Mark("S")]
 
 
-def _coda(element: Element, spans: Spans) -> list[Mark]:
+def _coda(element: Element) -> list[Mark | SpanEnd]:
     return [Mark("O")]
 
 

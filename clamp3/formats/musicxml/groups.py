@@ -24,6 +24,7 @@ class Group:
         "prefix",
         "slurs_closed",
         "slurs_opened",
+        "stemless",
         "spans",
         "ties",
         "tremolo",
@@ -45,6 +46,7 @@ class Group:
         self.slurs_opened = 0
         self.slurs_closed = 0
         self.prefix = ""
+        self.stemless = False
         self.main: Group | None = None
         self.lyrics = []
         self.length = Fraction(0)
@@ -72,6 +74,7 @@ class Group:
                 self.tremolo,
                 *self.decorations,
                 *self.fingerings,
+                "s" if self.stemless else "",
                 body,
                 length,
                 "-" if tie_all and self.ties else "",

@@ -34,25 +34,44 @@ class Notations:
 
     spans        glissandos and wavy lines, after an opening slur
     tremolo      before the decorations
+    paired       whether the note is one of two that a tremolo alternates
     decorations  before the note, in order, each once
     fingerings   after the decorations
     slurs        (type, number) in document order
     tuplets      the <tuplet> elements in document order
     """
 
-    __slots__ = ("decorations", "fingerings", "slurs", "spans", "tremolo", "tuplets")
+    __slots__ = (
+        "decorations",
+        "fingerings",
+        "paired",
+        "slurs",
+        "spans",
+        "tie_start",
+        "tie_stop",
+        "tremolo",
+        "tuplets",
+    )
 
     def __init__(self):
         self.decorations: list[str] = []
         self.fingerings: list[str] = []
+        self.paired = False
         self.slurs: list[tuple[str, str]] = []
         self.spans: list[str] = []
+        self.tie_start = False
+        self.tie_stop = False
         self.tremolo = ""
         self.tuplets: list[Element] = []
 
 
-def read_notations(element: Element) -> Notations:
-    """What one <notations> says."""
+def read_notations(element: Element, found: Notations | None = None) -> Notations:
+    """What one <notations> says; of a second one only slurs, ties and tuplets count."""
+    if found is not None:
+        for child in element:
+            if child.tag in _ALWAYS:
+                _READERS[child.tag](found, child)
+        return found
     found = Notations()
     names = set()
     for child in element:
@@ -73,13 +92,15 @@ def _read_one(found: Notations, names: set[str], name: str, element: Element) ->
 
 
 def _read_wavy_line(found: Notations, element: Element) -> None:
-    if not found.spans:
-        found.spans.append("!trill(!" if element.get("type") == "start" else "!trill)!")
+    mark = {"start": "!trill(!", "stop": "!trill)!"}.get(element.get("type", ""))
+    if mark and not found.spans:
+        found.spans.append(mark)
 
 
 def _read_tremolo(found: Notations, element: Element) -> None:
     text = (element.text or "").strip()
     strokes = "/" * min(int(text), 8) if text.isdecimal() else ""
+    found.paired = element.get("type") in ("start", "stop")
     if strokes and element.get("type") == "start":
         found.tremolo = f"!{strokes}-!"
     elif strokes and element.get("type") == "single":
@@ -100,6 +121,12 @@ def _read_slur(found: Notations, element: Element) -> None:
     found.slurs.append((element.get("type", ""), element.get("number", "1")))
 
 
+def _read_tied(found: Notations, element: Element) -> None:
+    kind = element.get("type")
+    found.tie_start = found.tie_start or kind == "start"
+    found.tie_stop = found.tie_stop or kind == "stop"
+
+
 def _read_tuplet(found: Notations, element: Element) -> None:
     found.tuplets.append(element)
 
@@ -111,5 +138,7 @@ _READERS = {
     "slide": _read_slide,
     "slur": _read_slur,
     "technical/fingering": _read_fingering,
+    "tied": _read_tied,
     "tuplet": _read_tuplet,
 }
+_ALWAYS = {"slur", "tied", "tuplet"}

@@ -32,8 +32,6 @@ class Note:
         "staff",
         "step",
         "stemless",
-        "tie_start",
-        "tie_stop",
         "unpitched",
         "voice",
     )
@@ -57,8 +55,6 @@ class Note:
         self.staff = 1
         self.step = ""
         self.stemless = False
-        self.tie_start = False
-        self.tie_stop = False
         self.unpitched = False
         self.voice = "1"
 
@@ -82,8 +78,8 @@ def read_note(element: Element, scale: int) -> Note:
             if child.get("number", "1") == "1":
                 note.beam = (child.text or "").strip()
         elif tag == "notations":
-            if note.notations is NO_NOTATIONS:
-                note.notations = read_notations(child)
+            first = note.notations is NO_NOTATIONS
+            note.notations = read_notations(child, None if first else note.notations)
         elif tag == "lyric":
             lyrics.append(child)
         elif tag in _READERS:
@@ -143,13 +139,6 @@ def _read_accidental(note: Note, element: Element) -> None:
     note.courtesy = element.get("parentheses") == "yes"
 
 
-def _read_tie(note: Note, element: Element) -> None:
-    if element.get("type") == "start":
-        note.tie_start = True
-    elif element.get("type") == "stop":
-        note.tie_stop = True
-
-
 def _read_stem(note: Note, element: Element) -> None:
     note.stemless = (element.text or "").strip() == "none"
 
@@ -168,7 +157,6 @@ _READERS = {
     "grace": _read_grace,
     "rest": _read_rest,
     "stem": _read_stem,
-    "tie": _read_tie,
     "time-modification": _read_time_modification,
     "unpitched": _read_unpitched,
 }

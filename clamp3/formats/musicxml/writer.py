@@ -57,6 +57,8 @@ def _definitions(part: WrittenPart, numbers: dict, names: dict) -> list[str]:
         clef = part.clefs.get(voice.staff, "treble")
         if part.transpose:
             clef += f" transpose={part.transpose}"
+        if part.staff_lines.get(voice.staff):
+            clef += f" stafflines={part.staff_lines[voice.staff]}"
         line = f"V:{numbers[part.part.info.id, voice.name]} {clef} "
         if index == 0:
             name, abbreviation = names.get(part.part.info.id, ("", ""))

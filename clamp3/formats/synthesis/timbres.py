@@ -1,4 +1,4 @@
-"""How the General MIDI families and the drums sound: spectra and envelopes, all by formula.
+"""How the General MIDI programs and the drums sound: spectra and envelopes, all by formula.
 
 Tables are rounded to a fixed grid: the last bit of a sine may differ between two processors, and a
 rendered file must not.
@@ -14,6 +14,9 @@ from clamp3.randomness import generator
 TABLE_BITS = 14  # one period of a waveform in 2^14 samples: error 80 dB down
 GRID = 2.0**22
 NYQUIST_SHARE = 0.9  # no partial above this share of the Nyquist frequency
+PARTIALS = 16  # the most that a timbre has
+RESONANCE_HZ = 350.0  # the lowest resonance of an instrument's body
+RESONANCE = 4.0  # how much louder a partial is made there
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Timbre:
     """Two layers of partials, a body and a brightness that fades sooner, under one envelope."""
 
     partials: int
-    slope: float  # partial k has amplitude k ** -slope
+    slope: float  # partial k has the amplitude k ** -slope, about
     even: float  # share left of the even partials: a clarinet has few
     bright: float  # of the second layer, whose partials fall off half as steeply
     attack_seconds: float
@@ -49,12 +52,28 @@ FAMILIES = (
 )
 
 
+# Members that are played in another way than the rest of their family.
+MEMBERS = {
+    45: Timbre(10, 1.5, 0.9, 0.4, 0.003, 0.15, 0.05),  # pizzicato
+    46: Timbre(10, 1.7, 1.0, 0.5, 0.003, 1.2, 0.30),  # harp
+    47: Timbre(4, 1.2, 0.4, 0.2, 0.004, 0.5, 0.30),  # timpani
+    109: Timbre(16, 0.7, 1.0, 0.0, 0.020, None, 0.02),  # bagpipe
+    110: FAMILIES[5],  # fiddle
+    111: Timbre(16, 0.8, 0.9, 0.3, 0.020, None, 0.05),  # shanai
+}
+
+
+def timbre_of(program: int) -> Timbre:
+    """The timbre of a General MIDI program, 0 to 127."""
+    return MEMBERS.get(program, FAMILIES[program // 8])
+
+
 def tone(program: int, pitch: int, samples: int, sample_rate_hz: int) -> np.ndarray:
     """A key held for `samples`, float32 [samples], without its release."""
-    timbre = FAMILIES[program // 8]
+    timbre = timbre_of(program)
     frequency = 440 * 2 ** ((pitch - 69) / 12)
     audible = int(NYQUIST_SHARE * sample_rate_hz / 2 // frequency)
-    body, bright = _waveforms(timbre, min(timbre.partials, audible))
+    body, bright = _waveforms(program, pitch, min(timbre.partials, audible))
     step = np.uint32(round(frequency / sample_rate_hz * 2**32) % 2**32)
     phase = (np.arange(samples, dtype=np.uint32) * step) >> np.uint32(32 - TABLE_BITS)
     octave = pitch // 12 if timbre.decay_seconds else 0
@@ -70,7 +89,7 @@ def tone(program: int, pitch: int, samples: int, sample_rate_hz: int) -> np.ndar
 
 def release(program: int, sample_rate_hz: int) -> np.ndarray:
     """The factors that a tone goes down by after its key is up."""
-    return _release(FAMILIES[program // 8].release_seconds, sample_rate_hz)
+    return _release(timbre_of(program).release_seconds, sample_rate_hz)
 
 
 @lru_cache(maxsize=32)
@@ -85,15 +104,38 @@ def _padded(samples: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def _waveforms(timbre: Timbre, partials: int) -> tuple[np.ndarray, np.ndarray]:
-    """One period of the body and of the brightness."""
+def _waveforms(program: int, pitch: int, partials: int) -> tuple[np.ndarray, np.ndarray]:
+    """One period of the body and of the brightness; the fundamental stays the loudest partial."""
+    timbre = timbre_of(program)
     number = np.arange(1, partials + 1)
-    even = np.where(number % 2 == 0, timbre.even, 1.0)
+    shape = np.where(number % 2 == 0, timbre.even, 1.0) * _resonance(program, pitch, number)
+    slope = timbre.slope * (0.8 + 0.06 * _member(program))
+    body = shape * number**-slope
+    bright = shape * number ** (-slope / 2) * timbre.bright / 2 * (number > 1)
+    sines = _sines()[:, :partials]
+    return (
+        _on_grid(sines @ np.minimum(body, np.where(number > 1, 0.7, 1.0))),
+        _on_grid(sines @ np.minimum(bright, 0.2)),
+    )
+
+
+def _member(program: int) -> int:
+    """Which of the eight of its family, mixed: neighbours are most alike in name, not in sound."""
+    return 5 * program % 8
+
+
+def _resonance(program: int, pitch: int, number: np.ndarray) -> np.ndarray:
+    """How the instrument's body favours partials: at a frequency of its own in its family."""
+    centre = RESONANCE_HZ * 2 ** (0.45 * _member(program))
+    octaves = np.log2(number * 440 / centre) + (pitch - 69) / 12
+    return np.where(number > 1, 1 + RESONANCE * np.exp(-((octaves / 0.5) ** 2)), 1.0)
+
+
+@lru_cache(maxsize=1)
+def _sines() -> np.ndarray:
+    """One period of all partials, [2 ** TABLE_BITS, PARTIALS]."""
     angles = np.arange(2**TABLE_BITS) * (2 * np.pi / 2**TABLE_BITS)
-    sines = np.sin(number * angles[:, None])
-    body = sines @ (even * number**-timbre.slope)
-    bright = sines @ (even * number ** (-timbre.slope / 2) * (number > 1))
-    return _on_grid(body), _on_grid(bright * timbre.bright / 2)
+    return np.sin(angles[:, None] * np.arange(1, PARTIALS + 1))
 
 
 @lru_cache(maxsize=24)

@@ -1,0 +1,294 @@
+"""Contrastive stages: samples, freezing, learning, what is saved and what is refused."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_corpus import FEATURE_SIZE, clamp_settings, m3_settings, make_corpus, stage
+
+from clamp3.errors import ConfigError, DataError
+from clamp3.files import read_jsonl, write_jsonl
+from clamp3.formats.patches import encode_patches, remove_instruments
+from clamp3.models.checkpoints import load_clamp, load_m3, read_config, save_checkpoint
+from clamp3.models.m3 import M3Model
+from clamp3.models.tokenizer import encode_texts, load_tokenizer
+from clamp3.training.clamp import make_tokenizer, train_clamp_stage
+from clamp3.training.contrast import (
+    Contrast,
+    ContrastiveTask,
+    _mean_reciprocal_rank,
+    read_pieces,
+)
+from clamp3.training.text_dropout import fixed_text
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Manifests, a tokenizer and a new M3."""
+    folder = tmp_path_factory.mktemp("corpus")
+    train, validation = make_corpus(folder), make_corpus(folder, 7, "validation")
+    settings = clamp_settings()
+    make_tokenizer(manifests=[train["abc"]], out=folder / "tokenizer", settings=settings.text)
+    torch.manual_seed(0)
+    save_checkpoint(M3Model(m3_settings().architecture), folder / "m3")
+    return folder, train, validation
+
+
+def _train(corpus, out, step, *, start=None, config=None, validation=True, seed=1):
+    folder, train, heard = corpus
+    kinds = ("audio",) if step.modality == "audio" else ("abc", "mtf")
+    train_clamp_stage(
+        stage=step,
+        config=config or clamp_settings(),
+        manifests_train=[train[kind] for kind in kinds],
+        manifests_validation=[heard[kind] for kind in kinds] if validation else [],
+        start=start,
+        m3=folder / "m3",
+        tokenizer=folder / "tokenizer",
+        out=out,
+        metrics=out.with_suffix(".tsv"),
+        resume=out.with_suffix(".resume"),
+        seed=seed,
+    )
+    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def first_stage(corpus, tmp_path_factory):
+    out = tmp_path_factory.mktemp("stages") / "symbolic"
+    _train(corpus, out, stage())
+    return out
+
+
+@pytest.fixture(scope="module")
+def task(corpus, first_stage):
+    """A task on the training pieces, with the validation pieces."""
+    loaded = load_clamp(first_stage)
+    contrast = Contrast("symbolic", 6, True, 0.5, "dot", 1.0)
+    task = ContrastiveTask("test", loaded.model, loaded.tokenizer, contrast, 1, "start")
+    _, train, heard = corpus
+    task.learn_from(
+        read_pieces([train["abc"], train["mtf"]], "symbolic", 64),
+        read_pieces([heard["abc"], heard["mtf"]], "symbolic", 64),
+    )
+    return task
+
+
+def _alike(folder, other, name):
+    ours, theirs = (load_file(place / f"{name}.safetensors") for place in (folder, other))
+    assert ours.keys() == theirs.keys()
+    return [torch.equal(ours[key], theirs[key]) for key in ours]
+
+
+# --- samples ---
+
+
+def _rows(groups):
+    """The unpadded sequence of each member."""
+    found = {}
+    for group in groups:
+        for row, values, mask in zip(group.rows.tolist(), group.values, group.mask, strict=True):
+            found[row] = values[mask.bool()].tolist()
+    return [found[row] for row in sorted(found)]
+
+
+def test_a_sample_depends_on_seed_epoch_and_piece_alone(task):
+    alone, together = task.collate(2, [4]), task.collate(2, [9, 4, 0])
+    assert alone.ids == ["pdmx/Qm004"]
+    assert _rows(alone.texts)[0] == _rows(together.texts)[1]
+    assert _rows(alone.music)[0] == _rows(together.music)[1]
+    epochs = [task.collate(epoch, [4]) for epoch in range(6)]
+    assert len({str(_rows(batch.texts)) for batch in epochs}) > 2
+    assert len({str(_rows(batch.music)) for batch in epochs}) > 2
+
+
+def test_files_instruments_and_crops_vary(task):
+    """Each of what a piece could show is shown: score or performance, named or bare, cropped."""
+    pair = task.pieces.pairs[9]
+    shown = {str(_rows(task.collate(epoch, [9]).music)[0]) for epoch in range(60)}
+    possible = set()
+    for path in pair.filepaths:
+        for text in (Path(path).read_text(), remove_instruments(Path(path).read_text())):
+            patches = encode_patches(text).tolist()
+            spare = max(0, len(patches) - 8)
+            possible |= {str(patches[start : start + 8]) for start in range(spare + 1)}
+    assert shown <= possible
+    assert len(shown) > 4
+
+
+def test_without_dropout_the_text_is_the_field(task):
+    plain = replace(task.contrast, text_dropout=False)
+    copy = ContrastiveTask("test", task.model, task.tokenizer, plain, 1, "start")
+    copy.learn_from(task.pieces, task.validation)
+    said = [fixed_text(pair.texts) for pair in task.pieces.pairs[:3]]
+    tokens = encode_texts(task.tokenizer, said)
+    assert max(map(len, tokens)) <= 40  # nothing to crop
+    assert _rows(copy.collate(0, [0, 1, 2]).texts) == tokens
+
+
+def test_every_input_is_in_the_key(task):
+    def key(**changes):
+        contrast = replace(task.contrast, **changes)
+        copy = ContrastiveTask("test", task.model, task.tokenizer, contrast, 1, "start")
+        copy.learn_from(task.pieces, task.validation)
+        return copy.inputs
+
+    assert key() == task.inputs
+    assert len({key(), key(instrument_dropout=0.1), key(logit_scale=2.0)}) == 3
+    other = ContrastiveTask("test", task.model, task.tokenizer, task.contrast, 1, "other")
+    other.learn_from(task.pieces, task.validation)
+    assert other.inputs != task.inputs
+    other.learn_from(task.validation, task.pieces)
+    assert other.inputs != task.inputs
+
+
+# --- evaluation ---
+
+
+def test_evaluation_sees_each_format_and_is_the_same_again(task):
+    task.model.eval()
+    with torch.no_grad():
+        figures, again = task.evaluate("cpu"), task.evaluate("cpu")
+    assert figures == again
+    assert list(figures) == ["loss", "reciprocal_rank_abc", "reciprocal_rank_mtf"]
+
+
+def test_reciprocal_rank_is_the_mean_over_queries():
+    generator = np.random.default_rng(0)
+    queries, references = generator.normal(size=(2, 9, 5))
+    ranks = []
+    for place, query in enumerate(queries):
+        scores = references @ query / np.linalg.norm(references, axis=1) / np.linalg.norm(query)
+        ranks.append(1 + sorted(-scores).index(-scores[place]))
+    ours = _mean_reciprocal_rank(torch.tensor(queries), torch.tensor(references))
+    assert ours == pytest.approx(np.mean(1 / np.array(ranks)))
+    assert _mean_reciprocal_rank(torch.ones(4, 2), torch.ones(4, 2)) == 0.25
+
+
+# --- stages ---
+
+
+def test_a_stage_learns_text_and_symbolic_towers(corpus, first_stage):
+    loaded = load_clamp(first_stage)
+    assert loaded.config.towers == ("text", "symbolic")
+    with open(first_stage.with_suffix(".tsv"), newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert {row["split"] for row in rows} == {"train", "validation"}
+    notes = read_config(first_stage).notes
+    assert (notes["epochs"], notes["stage"]) == (2, "symbolic")
+    encoder = load_m3(corpus[0] / "m3").encoder.state_dict()
+    trained = loaded.model.symbolic_model.state_dict()
+    assert any(not torch.equal(trained[name], encoder[name]) for name in encoder)
+
+
+@pytest.mark.parametrize("begin", [True, False])
+def test_weights_begin_with_m3_if_asked(corpus, tmp_path, begin):
+    still = stage(learning_rate=1.0e-12, weight_decay=0.0)
+    _train(corpus, tmp_path / "out", still, config=clamp_settings(start_from_m3=begin))
+    ours = load_clamp(tmp_path / "out").model.symbolic_model.state_dict()
+    theirs = load_m3(corpus[0] / "m3").encoder.state_dict()
+    assert ours.keys() == theirs.keys()
+    near = torch.allclose(ours["patch_embedding.weight"], theirs["patch_embedding.weight"])
+    assert near is begin
+
+
+def test_audio_stage_adds_a_tower_and_touches_no_other(corpus, first_stage, tmp_path):
+    _train(corpus, tmp_path / "audio", stage("audio", freeze_text=True), start=first_stage)
+    config = read_config(tmp_path / "audio").architecture
+    assert config.towers == ("text", "symbolic", "audio")
+    assert config.audio.feature_size == FEATURE_SIZE
+    assert all(_alike(tmp_path / "audio", first_stage, "symbolic"))
+    assert all(_alike(tmp_path / "audio", first_stage, "text"))
+    again = _train(corpus, tmp_path / "more", stage("audio"), start=tmp_path / "audio")
+    assert again["symbolic.safetensors"] == (first_stage / "symbolic.safetensors").read_bytes()
+    assert not all(_alike(tmp_path / "more", first_stage, "text"))
+    assert not all(_alike(tmp_path / "more", tmp_path / "audio", "audio"))
+
+
+def test_frozen_text_stays_while_symbolic_learns(corpus, first_stage, tmp_path):
+    _train(corpus, tmp_path / "out", stage(freeze_text=True), start=first_stage)
+    assert all(_alike(tmp_path / "out", first_stage, "text"))
+    assert not all(_alike(tmp_path / "out", first_stage, "symbolic"))
+    words = [load_tokenizer(folder).get_vocab() for folder in (tmp_path / "out", first_stage)]
+    assert words[0] == words[1]
+
+
+@pytest.mark.slow
+def test_learns_to_tell_pieces_apart(corpus, tmp_path):
+    many = stage(text_dropout=False, epochs=60, batch_size=9, learning_rate=3.0e-3)
+    _train(corpus, tmp_path / "out", many, validation=False)
+    loaded = load_clamp(tmp_path / "out")
+    pieces = read_pieces([corpus[1]["abc"]], "abc", 64)
+    contrast = Contrast("abc", 18, False, 0.0, "dot", 1.0)
+    task = ContrastiveTask("test", loaded.model, loaded.tokenizer, contrast, 1, "")
+    task.learn_from(pieces, pieces)
+    with torch.no_grad():
+        figures = task.evaluate("cpu")
+    assert figures["reciprocal_rank_abc"] > 0.5  # by chance 0.19
+
+
+def test_the_same_again_and_another_seed_is_another(corpus, first_stage, tmp_path):
+    kept = {path.name: path.read_bytes() for path in sorted(first_stage.iterdir())}
+    assert _train(corpus, tmp_path / "again", stage()) == kept
+    assert _train(corpus, tmp_path / "other", stage(), seed=2) != kept
+
+
+# --- refusals ---
+
+
+def test_pieces_without_text_are_left_out_with_a_word(corpus, tmp_path, caplog):
+    lines = [line for _, line in read_jsonl(corpus[1]["abc"])]
+    for line in lines[:15]:
+        line.update({key: None for key in line if key not in ("id", "filepaths", "language")})
+    write_jsonl(tmp_path / "m.jsonl", lines)
+    assert len(read_pieces([tmp_path / "m.jsonl"], "abc", 64).pairs) == 3
+    assert "15 of 18 pieces have no text" in caplog.text
+    write_jsonl(tmp_path / "m.jsonl", lines[:16])
+    manifests = {"abc": tmp_path / "m.jsonl", "mtf": tmp_path / "m.jsonl"}
+    with pytest.raises(DataError, match="1 pieces with text and symbolic music, expected at least"):
+        _train((corpus[0], manifests, corpus[2]), tmp_path / "out", stage())
+
+
+def test_a_new_model_needs_m3_and_a_tokenizer(corpus, tmp_path):
+    with pytest.raises(ConfigError, match="neither start nor m3"):
+        train_clamp_stage(
+            stage=stage(),
+            config=clamp_settings(),
+            manifests_train=[corpus[1]["abc"]],
+            manifests_validation=[],
+            start=None,
+            m3=None,
+            tokenizer=None,
+            out=tmp_path / "out",
+            metrics=tmp_path / "m.tsv",
+            resume=tmp_path / "resume",
+            seed=1,
+        )
+
+
+def test_frames_of_another_width_are_refused(corpus, first_stage, tmp_path):
+    _train(corpus, tmp_path / "audio", stage("audio"), start=first_stage)
+    lines = [line for _, line in read_jsonl(corpus[1]["audio"])]
+    for line in lines:
+        path = tmp_path / Path(line["filepaths"][0]).name
+        np.save(path, np.ones((3, 7), np.float32))
+        line["filepaths"] = [str(path)]
+    write_jsonl(tmp_path / "m.jsonl", lines)
+    other = (corpus[0], {"audio": tmp_path / "m.jsonl"}, {"audio": tmp_path / "m.jsonl"})
+    with pytest.raises(ConfigError, match="frames are 7 wide, the model's audio tower expects 24"):
+        _train(other, tmp_path / "out", stage("audio"), start=tmp_path / "audio")
+    write_jsonl(
+        tmp_path / "m.jsonl", [*lines, *(line for _, line in read_jsonl(corpus[1]["audio"]))][9:]
+    )
+    with pytest.raises(DataError, match="frames of different width"):
+        _train(other, tmp_path / "out", stage("audio"), start=tmp_path / "audio")
+
+
+def test_a_tokenizer_knows_the_training_texts(corpus):
+    words = load_tokenizer(corpus[0] / "tokenizer")
+    assert len(words) <= 120
+    assert words.unk_token_id not in encode_texts(words, ["This reel is in G major."])[0]
