@@ -6,7 +6,6 @@ cut and has no EOS.
 """
 
 import re
-from typing import NamedTuple
 
 import numpy as np
 from unidecode import unidecode
@@ -21,14 +20,6 @@ PAD_ID, BOS_ID, EOS_ID, MASK_ID = range(4)
 _BARLINE = re.compile(r"(\|:|::|:\||\[\||\|\||\|\]|\|)")
 _HEADER_LINE = re.compile(r"[A-Za-z]:|%%")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
-
-
-class Segment(NamedTuple):
-    """Items `start:stop` of a sequence; the last `weight` of them are new in this segment."""
-
-    start: int
-    stop: int
-    weight: int
 
 
 def encode_patches(text: str, *, patch_size: int = PATCH_SIZE, special: bool = True) -> np.ndarray:
@@ -95,21 +86,6 @@ def truncate_patches(
     choice = 0 if generator is None else generator.integers(3)
     start = (0, surplus)[choice] if choice < 2 else generator.integers(1, surplus + 1)
     return patches[start : start + length]
-
-
-def split_segments(count: int, length: int = PATCH_LENGTH) -> list[Segment]:
-    """The segments of at most `length` items in which a sequence of `count` items is embedded.
-
-    The last segment is the last full window, so it may overlap the one before. Its weight in the
-    mean, and the number of its own rows in temporal features, is what the others left over.
-
-    Source: sanderwood/clamp3@9016d2b code/extract_clamp3.py (extract_feature).
-    """
-    starts = range(0, count, length)
-    segments = [Segment(start, start + length, length) for start in starts[:-1]]
-    if count:
-        segments.append(Segment(max(0, count - length), count, count - starts[-1]))
-    return segments
 
 
 def _split_patches(text: str, patch_size: int) -> list[str]:

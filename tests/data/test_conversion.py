@@ -9,10 +9,12 @@ import pyarrow as pa
 import pytest
 
 from clamp3.config import ConversionConfig, MtfConfig
-from clamp3.data import conversion
+from clamp3.data import interleaving, scores
 from clamp3.data.catalog import SCHEMA
-from clamp3.data.conversion import convert_performances, convert_scores, interleave_scores
+from clamp3.data.interleaving import interleave_scores
+from clamp3.data.performances import convert_performances
 from clamp3.data.rejected import read_rejected
+from clamp3.data.scores import convert_scores
 from clamp3.errors import DataError, FormatError
 from clamp3.files import read_table, sha256_of, write_table
 
@@ -164,7 +166,7 @@ def test_no_exception_stops_a_shard(tmp_path, monkeypatch, caplog, error, kind, 
             raise error
         return "X:1\n"
 
-    monkeypatch.setattr(conversion, "musicxml_to_abc", convert)
+    monkeypatch.setattr(scores, "musicxml_to_abc", convert)
     rows = []
     for name in ("bad", "good"):
         (tmp_path / f"{name}.mxl").write_text("x")
@@ -179,7 +181,7 @@ def test_no_exception_stops_a_shard(tmp_path, monkeypatch, caplog, error, kind, 
 
 @pytest.mark.parametrize("nothing", ["", " \n"])
 def test_a_text_with_nothing_in_it_is_no_result(tmp_path, monkeypatch, nothing):
-    monkeypatch.setattr(conversion, "interleave_abc", lambda text: nothing)
+    monkeypatch.setattr(interleaving, "interleave_abc", lambda text: nothing)
     abc = pa.table({"id": ["pdmx/Qm1"], "abc": ["X:1"]})
     write_table(tmp_path / "abc.parquet", abc)
     _, rejects = run(interleave_scores, tmp_path / "abc.parquet", tmp_path)
@@ -190,7 +192,7 @@ def test_an_interrupt_is_no_fault_of_a_piece(tmp_path, monkeypatch):
     def interrupt(text):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(conversion, "interleave_abc", interrupt)
+    monkeypatch.setattr(interleaving, "interleave_abc", interrupt)
     write_table(tmp_path / "abc.parquet", pa.table({"id": ["pdmx/Qm1"], "abc": ["X:1"]}))
     with pytest.raises(KeyboardInterrupt):
         run(interleave_scores, tmp_path / "abc.parquet", tmp_path)

@@ -20,11 +20,9 @@ from clamp3.formats.patches import (
     PATCH_LENGTH,
     PATCH_SIZE,
     VOCABULARY_SIZE,
-    Segment,
     decode_patches,
     encode_patches,
     remove_instruments,
-    split_segments,
     truncate_patches,
 )
 
@@ -270,31 +268,6 @@ def test_the_place_between_may_be_the_tail_but_not_the_head():
     assert starts[0] == pytest.approx(2000, abs=150)
     assert starts[1] == pytest.approx(1000, abs=150)
     assert starts[2] == pytest.approx(3000, abs=150)
-
-
-def plain_segments(count, length):
-    """Windows one after the other, the last moved back so that it is full."""
-    items = list(range(count))
-    windows = [items[i : i + length] for i in range(0, count, length)]
-    windows[-1] = items[-length:]
-    weights = [length] * (count // length) + ([count % length] if count % length else [])
-    return [
-        (window[0], window[-1] + 1, weight) for window, weight in zip(windows, weights, strict=True)
-    ]
-
-
-@given(st.integers(1, 60), st.integers(1, 12))
-def test_segments_are_the_originals(count, length):
-    segments = split_segments(count, length)
-    assert segments == plain_segments(count, length)
-    own = [i for s in segments for i in range(s.stop - s.weight, s.stop)]
-    assert own == list(range(count))
-
-
-def test_segments_of_nothing_and_of_one_window():
-    assert split_segments(0) == []
-    assert split_segments(512) == [Segment(0, 512, 512)]
-    assert split_segments(513) == [Segment(0, 512, 512), Segment(1, 513, 1)]
 
 
 def test_decoding_leaves_special_characters_out():

@@ -106,7 +106,7 @@ def test_a_stage_runs_only_its_own_rules(stage):
 @pytest.fixture(scope="module")
 def jobs():
     """(inputs, outputs) of every job of a forced dry run."""
-    told = snakemake("-n", "--nolock", "--workflow-profile", "none", "-c2", "--forceall")
+    told = snakemake("-n", "--nolock", "--workflow-profile", "none", "-c2", "--forceall", "--rerun-incomplete")
     found = re.findall(r"^ *input: (.*)\n *output: (.*)$", told, re.MULTILINE)
     assert found
     return [(inputs.split(", "), made.split(", ")) for inputs, made in found]

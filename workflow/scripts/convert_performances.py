@@ -1,7 +1,7 @@
 """Convert the MIDI files of one part of the catalogue to MTF."""
 
 from clamp3.config import MtfConfig
-from clamp3.data.conversion import convert_performances
+from clamp3.data.performances import convert_performances
 from clamp3.job import Job
 
 if __name__ == "__main__":

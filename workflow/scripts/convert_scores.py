@@ -1,7 +1,7 @@
 """Convert the MusicXML files of one part of the catalogue to ABC."""
 
 from clamp3.config import ConversionConfig
-from clamp3.data.conversion import convert_scores
+from clamp3.data.scores import convert_scores
 from clamp3.job import Job
 
 if __name__ == "__main__":

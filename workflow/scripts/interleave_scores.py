@@ -1,7 +1,7 @@
 """Interleave the voices of one part's scores, bar by bar."""
 
 from clamp3.config import ConversionConfig
-from clamp3.data.conversion import interleave_scores
+from clamp3.data.interleaving import interleave_scores
 from clamp3.job import Job
 
 if __name__ == "__main__":

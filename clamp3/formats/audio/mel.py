@@ -1,4 +1,7 @@
-"""What can be heard in a window without a trained model: timbre, harmony, rhythm."""
+"""What can be heard in a window without a trained model: timbre, harmony, rhythm.
+
+Sums are numpy's own, not matrix products, whose last bits depend on the number of threads.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -42,10 +45,10 @@ class MelFrontEnd:
 
 def _row(window: np.ndarray) -> np.ndarray:
     """The statistics [256] of one window."""
-    levels = np.log10(1 + _power(window, FRAME, HOP) @ mel_filters() / FLOOR)  # [hops, bands]
+    levels = np.log10(1 + _bands(_power(window, FRAME, HOP)) / FLOOR)  # [hops, bands]
     rises = np.maximum(np.diff(levels, axis=0, prepend=levels[:1]), 0)
     loudness = np.sqrt(_power(window, CHROMA_FRAME, CHROMA_HOP)).mean(axis=0)
-    chroma = (loudness @ _chroma_filters()).reshape(-1, 12)
+    chroma = (loudness[:, None] * _chroma_filters()).sum(axis=0).reshape(-1, 12)
     chroma /= np.linalg.norm(chroma, axis=1, keepdims=True) + 1e-3
     columns = [
         levels.mean(axis=0),
@@ -62,8 +65,27 @@ def _power(window: np.ndarray, frame: int, hop: int) -> np.ndarray:
     short = frame - len(window)
     frames = sliding_window_view(np.pad(window, (0, short)) if short > 0 else window, frame)[::hop]
     hann = 0.5 - 0.5 * np.cos(np.arange(frame) * (2 * np.pi / frame))
-    spectrum = np.fft.rfft(frames * (hann / np.linalg.norm(hann)).astype(np.float32), axis=1)
+    spectrum = np.fft.rfft(frames * (hann / np.sqrt((hann**2).sum())).astype(np.float32), axis=1)
     return spectrum.real**2 + spectrum.imag**2
+
+
+def _bands(power: np.ndarray) -> np.ndarray:
+    """The mel bands [hops, BANDS] of a power spectrum: a bin counts in two bands at most."""
+    starts, rising, falling = _slopes()
+    upward = np.add.reduceat(power * rising, starts, axis=1)
+    downward = np.add.reduceat(power * falling, starts, axis=1)
+    return upward[:, :-1] + downward[:, 1:]
+
+
+@lru_cache(maxsize=1)
+def _slopes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The first bin between each two edges, and each bin's weights in the band that it lies on
+    the way up to and in the one that it lies on the way down from."""
+    filters = np.pad(mel_filters(), ((0, 0), (1, 1)))
+    bins = np.arange(len(filters))
+    starts = np.searchsorted(np.fft.rfftfreq(FRAME, 1 / SAMPLE_RATE_HZ), _edges()[:-1])
+    between = np.maximum(np.searchsorted(starts, bins, side="right") - 1, 0)
+    return starts, filters[bins, between + 1], filters[bins, between]
 
 
 def _self_likeness(rises: np.ndarray) -> np.ndarray:
@@ -88,12 +110,17 @@ def _lags() -> np.ndarray:
 @lru_cache(maxsize=1)
 def mel_filters() -> np.ndarray:
     """Triangular filters [FRAME / 2 + 1, BANDS] on Slaney's mel scale, each with the sum 1."""
-    edges = _mel_to_hz(np.linspace(*_hz_to_mel(np.array(BAND_RANGE_HZ)), BANDS + 2))
+    edges = _edges()
     bins = np.fft.rfftfreq(FRAME, 1 / SAMPLE_RATE_HZ)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     triangles = np.maximum(np.minimum(rising, falling), 0)
     return (triangles / triangles.sum(axis=0)).astype(np.float32)
+
+
+def _edges() -> np.ndarray:
+    """Where the bands begin, peak and end, in Hz [BANDS + 2]."""
+    return _mel_to_hz(np.linspace(*_hz_to_mel(np.array(BAND_RANGE_HZ)), BANDS + 2))
 
 
 def _hz_to_mel(hz: np.ndarray) -> np.ndarray:

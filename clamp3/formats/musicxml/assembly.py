@@ -24,6 +24,10 @@ class ScoreState:
     meter: str | None = None
     tempo: str = ""
     stemless: bool = False
+    open_spans: dict = field(default_factory=dict)
+    early_stops: dict = field(default_factory=dict)
+    open_slurs: dict = field(default_factory=dict)
+    early_slur_stops: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -59,8 +63,6 @@ class PartAssembler:
         self.voices = {name: Voice(name, part.home[name]) for name in part.voices}
         self.current_staff = dict(part.home)
         self.memory = AccidentalMemory()
-        self.open_spans: dict[tuple[str, str], tuple[str, list[str]]] = {}
-        self.early_stops: dict[tuple[str, str], object] = {}
         self.key = None
         self.meter = None
         self.clefs: dict[int, str] = {}
@@ -68,7 +70,6 @@ class PartAssembler:
         self.octaves: dict[int, int] = {}
         self.staff_lines: dict[int, str] = {}
         self.transpose = 0
-        self.open_slurs: dict[tuple[str, str], Group] = {}
         self.ticks_per_eighth = Fraction(part.ticks_per_quarter, 2)
         self.measure_index = 0
 
@@ -146,11 +147,13 @@ class PartAssembler:
         self.length = max(self.length, self.now)
 
     def _staff_change(self, note: Note) -> None:
-        current = self.current_staff[note.voice]
-        if note.staff != current:
-            self.current_staff[note.voice] = note.staff
-            mark = Mark(f"[I:staff {note.staff - current:+d}]")
-            self.items[note.voice].append((self.now, mark))
+        self._move(note.voice, note.staff)
+
+    def _move(self, voice: str, staff: int) -> None:
+        current = self.current_staff[voice]
+        if staff != current:
+            self.current_staff[voice] = staff
+            self.items[voice].append((self.now, Mark(f"[I:staff {staff - current:+d}]")))
 
     def _add_head(self, group: Group, note: Note) -> None:
         notations = note.notations
@@ -171,7 +174,7 @@ class PartAssembler:
                 self.state.stemless = True
                 group.stemless = True
             group.heads.append(sign + letter)
-            group.ties.append(notations.tie_start)
+            group.ties.append(note.tie_start)
         group.decorations += [d for d in notations.decorations if d not in group.decorations]
         group.fingerings += notations.fingerings
         group.spans += notations.spans
@@ -182,13 +185,26 @@ class PartAssembler:
             self._slur(group, note.voice, kind, number)
 
     def _slur(self, group: Group, voice: str, kind: str, number: str) -> None:
+        """Pair slur ends by number; a pair counts only within one voice."""
+        state = self.state
+        here = (self.part.info.id, voice)
         if kind == "start":
-            self.open_slurs[voice, number] = group
+            stop = state.early_slur_stops.pop(number, None)
+            if stop is None:
+                state.open_slurs[number] = group, here
+            elif stop[1] == here and stop[0].onset > group.onset:
+                self._draw_slur(group, stop[0])
         elif kind == "stop":
-            start = self.open_slurs.pop((voice, number), None)
-            if start is not None and not self._leads_in(start, group):
-                start.slurs_opened += 1
-                group.slurs_closed += 1
+            start = state.open_slurs.pop(number, None)
+            if start is None:
+                state.early_slur_stops[number] = group, here
+            elif start[1] == here:
+                self._draw_slur(start[0], group)
+
+    def _draw_slur(self, start: Group, stop: Group) -> None:
+        if not self._leads_in(start, stop):
+            start.slurs_opened += 1
+            stop.slurs_closed += 1
 
     def _leads_in(self, start: Group, group: Group) -> bool:
         """Whether a slur only ties grace notes to the note they decorate."""
@@ -205,7 +221,7 @@ class PartAssembler:
             if isinstance(mark, SpanEnd):
                 self._span(mark, self._voices_of(staff) if mark.kind == "octave" else [name])
             else:
-                self.items[name].append((self.now, mark))
+                self.items[name].append((self.onset, mark))
                 self.voices[name].has_content = True
 
     def _voices_of(self, staff: int) -> list[str]:
@@ -214,17 +230,19 @@ class PartAssembler:
     def _span(self, end: SpanEnd, voices: list[str]) -> None:
         """Both ends go where the start belongs; a stop read before its start waits for it."""
         place = end.kind, end.number
+        state = self.state
         if end.opens:
-            self._mark(voices, self.now, f"!{end.name}(!")
-            if place in self.early_stops:
-                self._mark(voices, self.early_stops.pop(place), f"!{end.name})!")
-            else:
-                self.open_spans[place] = end.name, voices
-        elif place in self.open_spans:
-            name, voices = self.open_spans.pop(place)
-            self._mark(voices, self.now, f"!{name})!")
+            early = state.early_stops.pop(place, None)
+            if early is not None:
+                self._mark(voices, early * self._scale, f"!{end.name}{end.closing}!")
+            self._mark(voices, self.onset, f"!{end.name}{end.opening}!")
+            if early is None:
+                state.open_spans[place] = end.name, voices
+        elif place in state.open_spans:
+            name, voices = state.open_spans.pop(place)
+            self._mark(voices, self.onset, f"!{name}{end.closing}!")
         else:
-            self.early_stops[place] = self.now
+            state.early_stops[place] = Fraction(self.onset, self._scale)
 
     def _mark(self, voices: list[str], onset, text: str) -> None:
         for name in voices:
@@ -261,9 +279,10 @@ class PartAssembler:
     divisions = 1
 
     def _attributes(self, element: Element) -> None:
-        self.transpose_here = element.find("transpose") is not None
+        self.transpose_here = self._transposes(element)
         details = element.find("staff-details")
-        if details is not None and details.findtext("staff-lines"):
+        opening = self.measure_index == 0 and self.now == 0
+        if opening and details is not None and details.findtext("staff-lines"):
             self.staff_lines.setdefault(
                 int(details.get("number", "1")), details.findtext("staff-lines")
             )
@@ -277,7 +296,12 @@ class PartAssembler:
             elif child.tag == "clef":
                 self._clef(child)
             elif child.tag == "transpose":
-                self.transpose = attributes.read_transpose(child)
+                if self.measure_index == 0 and self.now == 0:
+                    self.transpose = attributes.read_transpose(child)
+
+    def _transposes(self, element: Element) -> bool:
+        transpose = element.find("transpose")
+        return transpose is not None and attributes.read_transpose(transpose) % 12 != 0
 
     def _key(self, element: Element) -> None:
         key = attributes.read_key(element)
@@ -309,11 +333,13 @@ class PartAssembler:
         else:
             for voice, home in self.part.home.items():
                 if home == staff:
+                    self._move(voice, staff)
                     self.items[voice].append((self.now, Mark(f"[K:{name}]")))
         self.clefs[staff] = name
 
     def _direction(self, element: Element) -> None:
         staff = int(element.findtext("staff") or 1)
+        self.onset = self.now
         self._tempo(element)
         self._put(directions.read_marks(element), staff)
 
@@ -334,6 +360,7 @@ class PartAssembler:
     def _harmony(self, element: Element) -> None:
         symbol = chordsymbols.chord_symbol(element)
         if symbol:
+            self.onset = self.now
             self._put([Mark(symbol)], 1)
 
 

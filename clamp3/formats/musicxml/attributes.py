@@ -4,6 +4,7 @@ from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml.numbers import read_int
 
+_TONICS = "Fb Cb Gb Db Ab Eb Bb F C G D A E B F# C# G# D# A# E# B#".split()
 _MODE_SHIFTS = {
     "major": (0, ""),
     "ionian": (0, ""),
@@ -34,14 +35,7 @@ def read_key(element: Element) -> tuple[str, int] | None:
     fifths = read_int(fifths, 0)
     mode = (element.findtext("mode") or "major").strip().lower()
     shift, suffix = _MODE_SHIFTS.get(mode, (0, ""))
-    return _tonic(fifths + shift) + suffix, fifths
-
-
-def _tonic(fifths: int) -> str:
-    """The major key `fifths` fifths above C."""
-    letter = "FCGDAEB"[(fifths + 1) % 7]
-    sharps = (fifths + 1) // 7
-    return letter + ("#" * sharps if sharps > 0 else "b" * -sharps)
+    return _TONICS[(fifths + shift + 8) % len(_TONICS)] + suffix, fifths
 
 
 def read_time(element: Element) -> str | None:

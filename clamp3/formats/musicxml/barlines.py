@@ -31,7 +31,7 @@ class BarLine:
         if ending is not None:
             kind = ending.get("type")
             if kind == "start":
-                self.volta = ending.get("number", "")
+                self.volta = ending.get("number", "").replace(" ", "")
             elif self.right == "|":
                 self.right = "||"
 

@@ -173,7 +173,7 @@ def _beams(ordered: list) -> list[str]:
         item = ordered[index]
         if not isinstance(item, Group) or (item.note is not None and item.note.grace):
             continue
-        if item.note is not None and not item.is_rest:
+        if item.note is not None and not item.note.rest:
             following = item.note.beam
         beams[index] = following
     return beams

@@ -34,6 +34,8 @@ class SpanEnd:
     kind: str
     number: str
     name: str = ""
+    opening: str = "("
+    closing: str = ")"
 
     @property
     def opens(self) -> bool:
@@ -48,19 +50,17 @@ def quoted(text: str) -> str:
 def read_tempo(element: Element) -> str:
     """`1/4=120` from a direction's metronome or sound, or from a <sound>; empty if none."""
     sound = element if element.tag == "sound" else element.find("sound")
-    tempo = ""
-    if sound is not None and sound.get("tempo"):
-        tempo = _tempo(1, 4, sound.get("tempo"))
+    upper, lower = 1, 4
+    number = sound.get("tempo") if sound is not None else None
     metronome = element.find("direction-type/metronome")
     if metronome is not None:
         beat = _BEATS.get((metronome.findtext("beat-unit") or "").strip())
-        number = metronome.findtext("per-minute")
-        if beat and number:
+        if beat:
             upper, lower = beat
             if metronome.find("beat-unit-dot") is not None:
                 upper, lower = 3 * upper, 2 * lower
-            tempo = _tempo(upper, lower, number) or tempo
-    return tempo
+        number = metronome.findtext("per-minute") or number
+    return _tempo(upper, lower, number) if number else ""
 
 
 def _tempo(upper: int, lower: int, number: str) -> str:
@@ -118,10 +118,12 @@ def _octave_shift(element: Element) -> list[Mark | SpanEnd]:
 
 def _pedal(element: Element) -> list[Mark | SpanEnd]:
     kind = element.get("type")
-    marks = {"start": "!ped!", "resume": "!ped!", "stop": "!ped-up!", "discontinue": "!ped-up!"}
-    if kind == "change":
-        return [Mark("!ped-up!"), Mark("!ped!")]
-    return [Mark(marks[kind])] if kind in marks else []
+    ends = {"start": "s", "resume": "s", "stop": "e", "discontinue": "e", "change": "es"}
+    number = element.get("number", "1")
+    return [
+        SpanEnd("pedal", number, "ped" if end == "s" else "", "", "-up")
+        for end in ends.get(kind, "")
+    ]
 
 
 def _segno(element: Element) -> list[Mark | SpanEnd]:

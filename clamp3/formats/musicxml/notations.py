@@ -7,6 +7,7 @@ DECORATIONS = {
     "arpeggiate": "!arpeggio!",
     "articulations/accent": "!>!",
     "articulations/breath-mark": "!breath!",
+    "articulations/scoop": "!slide!",
     "articulations/spiccato": "!wedge!",
     "articulations/staccatissimo": "!wedge!",
     "articulations/staccato": ".",

@@ -29,6 +29,8 @@ class Note:
         "rest",
         "shown",
         "slash",
+        "tie_start",
+        "tie_stop",
         "staff",
         "step",
         "stemless",
@@ -52,6 +54,8 @@ class Note:
         self.rest = False
         self.shown = True
         self.slash = False
+        self.tie_start = False
+        self.tie_stop = False
         self.staff = 1
         self.step = ""
         self.stemless = False
@@ -75,11 +79,12 @@ def read_note(element: Element, scale: int) -> Note:
         elif tag == "staff":
             note.staff = read_int(child.text, 1)
         elif tag == "beam":
-            if child.get("number", "1") == "1":
-                note.beam = (child.text or "").strip()
+            note.beam = note.beam or (child.text or "").strip()
         elif tag == "notations":
             first = note.notations is NO_NOTATIONS
             note.notations = read_notations(child, None if first else note.notations)
+            note.tie_start = note.tie_start or note.notations.tie_start
+            note.tie_stop = note.tie_stop or note.notations.tie_stop
         elif tag == "lyric":
             lyrics.append(child)
         elif tag in _READERS:
@@ -139,6 +144,13 @@ def _read_accidental(note: Note, element: Element) -> None:
     note.courtesy = element.get("parentheses") == "yes"
 
 
+def _read_tie(note: Note, element: Element) -> None:
+    if element.get("type") == "start":
+        note.tie_start = True
+    elif element.get("type") == "stop":
+        note.tie_stop = True
+
+
 def _read_stem(note: Note, element: Element) -> None:
     note.stemless = (element.text or "").strip() == "none"
 
@@ -157,6 +169,7 @@ _READERS = {
     "grace": _read_grace,
     "rest": _read_rest,
     "stem": _read_stem,
+    "tie": _read_tie,
     "time-modification": _read_time_modification,
     "unpitched": _read_unpitched,
 }

@@ -48,7 +48,7 @@ class AccidentalMemory:
         in_force = self._bar.get(place)
         if in_force is None:
             in_force = self.key.get(note.step, 0)
-        if note.alter == in_force or note.notations.tie_stop:
+        if note.alter == in_force or note.tie_stop:
             return ""
         self._bar[place] = note.alter
         return _BY_ALTER.get(note.alter, "")
