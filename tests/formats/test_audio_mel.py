@@ -1,5 +1,9 @@
 """The features that need no trained model: what each group of columns answers to."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -43,6 +47,22 @@ def test_the_same_sound_gives_the_same_rows_at_any_level():
     music = tone(60) + tone(67) + clicks(0.5)
     np.testing.assert_array_equal(rows(music), rows(music.copy()))
     np.testing.assert_allclose(rows(music * 0.01), rows(music), atol=1e-2)
+
+
+def test_the_number_of_threads_makes_no_difference():
+    program = (
+        "import hashlib, numpy; from clamp3.formats.audio import MelFrontEnd;"
+        "noise = numpy.random.default_rng(0).standard_normal(120_000).astype('f4');"
+        "print(hashlib.sha256(MelFrontEnd().features(noise).tobytes()).hexdigest())"
+    )
+    made = [
+        subprocess.check_output(
+            [sys.executable, "-c", program],
+            env=os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+        )
+        for threads in ("1", "2")
+    ]
+    assert made[0] == made[1]
 
 
 def test_silence_is_zero():

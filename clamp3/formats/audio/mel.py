@@ -3,6 +3,7 @@
 Sums are numpy's own, not matrix products, whose last bits depend on the number of threads.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ FLOOR = 1.0e-2  # power that counts as silence; white noise of the recording's l
 CHROMA_FRAME = 8192  # samples: bins of 3 Hz tell semitones apart from C3 on
 CHROMA_HOP = 2400  # samples: 100 ms
 REGISTERS_HZ = ((60.0, 260.0), (260.0, 4200.0))  # below and above middle C
+BLOCK_SAMPLES = 2**16  # transformed at once
 LAGS = 40  # distances in time at which onsets are compared
 LAG_RANGE = (8, 240)  # in hops: 80 ms to 2.4 s
 
@@ -45,9 +47,11 @@ class MelFrontEnd:
 
 def _row(window: np.ndarray) -> np.ndarray:
     """The statistics [256] of one window."""
-    levels = np.log10(1 + _bands(_power(window, FRAME, HOP)) / FLOOR)  # [hops, bands]
+    bands = np.concatenate([_bands(power) for power in _spectra(window, FRAME, HOP)])
+    levels = np.log10(1 + bands / FLOOR)  # [hops, bands]
     rises = np.maximum(np.diff(levels, axis=0, prepend=levels[:1]), 0)
-    loudness = np.sqrt(_power(window, CHROMA_FRAME, CHROMA_HOP)).mean(axis=0)
+    spectra = _spectra(window, CHROMA_FRAME, CHROMA_HOP)
+    loudness = sum(np.sqrt(power).sum(axis=0) for power in spectra)
     chroma = (loudness[:, None] * _chroma_filters()).sum(axis=0).reshape(-1, 12)
     chroma /= np.linalg.norm(chroma, axis=1, keepdims=True) + 1e-3
     columns = [
@@ -60,13 +64,19 @@ def _row(window: np.ndarray) -> np.ndarray:
     return np.concatenate(columns).astype(np.float32)
 
 
-def _power(window: np.ndarray, frame: int, hop: int) -> np.ndarray:
-    """The power spectrum [hops, frame / 2 + 1], of which white noise of variance 1 has 1 a bin."""
+def _spectra(window: np.ndarray, frame: int, hop: int) -> Iterator[np.ndarray]:
+    """Power spectra [hops, frame / 2 + 1], of which white noise of variance 1 has 1 a bin.
+
+    A few hops at a time: fresh memory for all would cost as much as the transform.
+    """
     short = frame - len(window)
     frames = sliding_window_view(np.pad(window, (0, short)) if short > 0 else window, frame)[::hop]
     hann = 0.5 - 0.5 * np.cos(np.arange(frame) * (2 * np.pi / frame))
-    spectrum = np.fft.rfft(frames * (hann / np.sqrt((hann**2).sum())).astype(np.float32), axis=1)
-    return spectrum.real**2 + spectrum.imag**2
+    weights = (hann / np.sqrt((hann**2).sum())).astype(np.float32)
+    few = max(1, BLOCK_SAMPLES // frame)
+    for start in range(0, len(frames), few):
+        spectrum = np.fft.rfft(frames[start : start + few] * weights, axis=1)
+        yield spectrum.real**2 + spectrum.imag**2
 
 
 def _bands(power: np.ndarray) -> np.ndarray:

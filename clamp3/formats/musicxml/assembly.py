@@ -70,6 +70,7 @@ class PartAssembler:
         self.octaves: dict[int, int] = {}
         self.staff_lines: dict[int, str] = {}
         self.transpose = 0
+        self.pedal_voice: str | None = None
         self.ticks_per_eighth = Fraction(part.ticks_per_quarter, 2)
         self.measure_index = 0
 
@@ -161,8 +162,9 @@ class PartAssembler:
             group.heads.append("z" if note.shown else "x")
             group.ties.append(False)
         elif not note.shown:
-            group.heads.append("x")
-            group.ties.append(False)
+            if not group.heads:
+                group.heads.append("x")
+                group.ties.append(False)
         else:
             self.voices[note.voice].has_content = True
             octave = note.octave - self.octaves.get(note.staff, 0)
@@ -187,7 +189,7 @@ class PartAssembler:
     def _slur(self, group: Group, voice: str, kind: str, number: str) -> None:
         """Pair slur ends by number; a pair counts only within one voice."""
         state = self.state
-        here = (self.part.info.id, voice)
+        here = (self.part.info.id, voice, self.measure_index)
         if kind == "start":
             stop = state.early_slur_stops.pop(number, None)
             if stop is None:
@@ -198,7 +200,7 @@ class PartAssembler:
             start = state.open_slurs.pop(number, None)
             if start is None:
                 state.early_slur_stops[number] = group, here
-            elif start[1] == here:
+            elif start[1][1] == voice:
                 self._draw_slur(start[0], group)
 
     def _draw_slur(self, start: Group, stop: Group) -> None:
@@ -219,13 +221,18 @@ class PartAssembler:
             return
         for mark in marks:
             if isinstance(mark, SpanEnd):
-                self._span(mark, self._voices_of(staff) if mark.kind == "octave" else [name])
+                self._span(mark, self._span_voices(mark, staff, name))
             else:
                 self.items[name].append((self.onset, mark))
                 self.voices[name].has_content = True
 
-    def _voices_of(self, staff: int) -> list[str]:
-        return [name for name, home in self.part.home.items() if home == staff]
+    def _span_voices(self, end: SpanEnd, staff: int, name: str) -> list[str]:
+        if end.kind == "octave":
+            return [name for name, home in self.part.home.items() if home == staff]
+        if end.kind == "pedal" and end.opens:
+            self.pedal_voice = self.pedal_voice or name
+            return [self.pedal_voice]
+        return [name]
 
     def _span(self, end: SpanEnd, voices: list[str]) -> None:
         """Both ends go where the start belongs; a stop read before its start waits for it."""
@@ -234,13 +241,13 @@ class PartAssembler:
         if end.opens:
             early = state.early_stops.pop(place, None)
             if early is not None:
-                self._mark(voices, early * self._scale, f"!{end.name}{end.closing}!")
-            self._mark(voices, self.onset, f"!{end.name}{end.opening}!")
+                self._mark(voices, early * self._scale, closing(end.name))
+            self._mark(voices, self.onset, opening(end.name))
             if early is None:
                 state.open_spans[place] = end.name, voices
         elif place in state.open_spans:
             name, voices = state.open_spans.pop(place)
-            self._mark(voices, self.onset, f"!{name}{end.closing}!")
+            self._mark(voices, self.onset, closing(name))
         else:
             state.early_stops[place] = Fraction(self.onset, self._scale)
 
@@ -266,8 +273,10 @@ class PartAssembler:
         self.now = max(0, self.now - self._ticks(element))
 
     def _forward(self, element: Element) -> None:
-        self.now += self._ticks(element)
-        self.length = max(self.length, self.now)
+        ticks = self._ticks(element)
+        if ticks * 16 > self.part.ticks_per_quarter:
+            self.now += ticks
+            self.length = max(self.length, self.now)
 
     def _ticks(self, element: Element):
         return read_duration(element.findtext("duration")) * self._scale
@@ -340,20 +349,20 @@ class PartAssembler:
     def _direction(self, element: Element) -> None:
         staff = int(element.findtext("staff") or 1)
         self.onset = self.now
-        self._tempo(element)
+        self._tempo(element, staff)
         self._put(directions.read_marks(element), staff)
 
     def _sound(self, element: Element) -> None:
         self._tempo(element)
 
-    def _tempo(self, element: Element) -> None:
+    def _tempo(self, element: Element, staff: int = 1) -> None:
         tempo = directions.read_tempo(element)
         if not tempo:
             return
         if self.measure_index == 0 and self.now == 0:
             self.state.tempo = tempo
         else:
-            voice = self._first_voice(1)
+            voice = self._first_voice(staff)
             if voice is not None:
                 self.items[voice].append((self.now, Mark(f"[Q:{tempo}]")))
 
@@ -362,6 +371,14 @@ class PartAssembler:
         if symbol:
             self.onset = self.now
             self._put([Mark(symbol)], 1)
+
+
+def opening(name: str) -> str:
+    return "!ped!" if name == "ped" else f"!{name}(!"
+
+
+def closing(name: str) -> str:
+    return "!ped-up!" if name == "ped" else f"!{name})!"
 
 
 _HANDLERS = {

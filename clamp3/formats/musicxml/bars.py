@@ -97,7 +97,7 @@ def _number_tuplets(groups: list[Group]) -> None:
         ratio = note.ratio if note is not None else None
         marks = [mark.get("type") for mark in note.notations.tuplets] if note is not None else []
         starts = marks.count("start") if ratio else 0
-        if open_tuplets and (not ratio or (open_tuplets[0].implied and (starts or ratio != open_tuplets[0].ratio))):
+        if open_tuplets and (not ratio or (open_tuplets[0].implied and (ratio != open_tuplets[0].ratio))):
             closed += open_tuplets
             open_tuplets = []
         if ratio and not starts and not open_tuplets:
@@ -107,7 +107,7 @@ def _number_tuplets(groups: list[Group]) -> None:
         for tuplet in open_tuplets:
             tuplet.count += 1
         for _ in range(marks.count("stop")):
-            if open_tuplets and not open_tuplets[0].implied:
+            if open_tuplets and not open_tuplets[-1].implied:
                 closed.append(open_tuplets.pop())
     closed += open_tuplets
     for tuplet in sorted(closed, key=lambda tuplet: tuplet.depth):
@@ -136,8 +136,8 @@ class _Tuplet:
 def _spell(ordered: list, groups: list[Group]) -> str:
     pieces = []
     grace_open = False
-    broken = _broken_rhythms(ordered)
     beams = _beams(ordered)
+    broken = _broken_rhythms(ordered, beams)
     for index, item in enumerate(ordered):
         grace = isinstance(item, Group) and item.note is not None and item.note.grace
         if grace_open and not grace:
@@ -173,23 +173,23 @@ def _beams(ordered: list) -> list[str]:
         item = ordered[index]
         if not isinstance(item, Group) or (item.note is not None and item.note.grace):
             continue
-        if item.note is not None and not item.note.rest:
+        if item.note is not None and (item.note.beam or not item.is_rest):
             following = item.note.beam
         beams[index] = following
     return beams
 
 
-def _broken_rhythms(ordered: list) -> dict[int, tuple[Fraction, str]]:
+def _broken_rhythms(ordered: list, beams: list[str]) -> dict[int, tuple[Fraction, str]]:
     """Where `>` or `<` stands between two beamed neighbours: index → (length, sign)."""
     broken: dict[int, tuple[Fraction, str]] = {}
     before = None
     for index, item in enumerate(ordered):
         if isinstance(item, Mark):
             continue
-        if item.note is None or item.note.grace or item.is_rest:
+        if item.note is None or item.note.grace:
             before = None
             continue
-        if before is not None and item.note.beam in ("continue", "end"):
+        if before is not None and beams[index] in ("continue", "end"):
             first, second = ordered[before], item
             sign = _sign(first, second)
             if sign:

@@ -34,8 +34,6 @@ class SpanEnd:
     kind: str
     number: str
     name: str = ""
-    opening: str = "("
-    closing: str = ")"
 
     @property
     def opens(self) -> bool:
@@ -85,6 +83,7 @@ def read_marks(direction: Element) -> list[Mark | SpanEnd]:
             words += quoted(kind.text or "")
             below = below or kind.get("default-y", "").startswith("-")
         else:
+            words = words.rstrip()
             marks += _READERS.get(kind.tag, _ignore)(kind)
     sound = direction.find("sound")
     jumps = read_jumps(sound) if sound is not None else []
@@ -118,12 +117,10 @@ def _octave_shift(element: Element) -> list[Mark | SpanEnd]:
 
 def _pedal(element: Element) -> list[Mark | SpanEnd]:
     kind = element.get("type")
-    ends = {"start": "s", "resume": "s", "stop": "e", "discontinue": "e", "change": "es"}
-    number = element.get("number", "1")
-    return [
-        SpanEnd("pedal", number, "ped" if end == "s" else "", "", "-up")
-        for end in ends.get(kind, "")
-    ]
+    down = SpanEnd("pedal", "1", "ped")
+    up = SpanEnd("pedal", "1")
+    ends = {"start": [down], "resume": [down], "stop": [up], "discontinue": [up]}
+    return [up, down] if kind == "change" else ends.get(kind, [])
 
 
 def _segno(element: Element) -> list[Mark | SpanEnd]:
