@@ -123,8 +123,10 @@ class TrainingConfig(Section):
     warmup_steps: NonNegative
     weight_decay: float
     gradient_clip: PositiveFloat  # largest norm
+    dropout: Share  # of hidden values and attention, in the parts that learn
     precision: Literal["fp32", "bf16", "fp16"]
     threads: Positive  # CPU threads; the same number gives the same weights
+    keep: Literal["best", "last"]  # weights: of the smallest validation loss, or of the last epoch
     patience_epochs: Positive | None  # stop after so many without a better evaluation; null: never
 
 

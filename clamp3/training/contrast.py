@@ -182,8 +182,10 @@ class ContrastiveTask:
         return [pair for pair in pairs if pair.filepaths]
 
     def _evaluate(self, pairs: list[Pair], device: torch.device) -> tuple[float, float]:
+        # In order of ids, neighbours may be alike; the order drawn is the same at every call.
+        drawn = generator(self.seed, "validation").permutation(len(pairs))
         batches = even_batches(len(pairs), self.contrast.batch_size)
-        parts = [self._encode([pairs[place] for place in batch], device) for batch in batches]
+        parts = [self._encode([pairs[drawn[place]] for place in b], device) for b in batches]
         losses = [self._compare(*part).item() * len(part[0]) for part in parts]
         texts, music = (torch.cat(sides).float() for sides in zip(*parts, strict=True))
         return sum(losses) / len(pairs), _mean_reciprocal_rank(texts, music)

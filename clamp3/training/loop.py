@@ -17,7 +17,12 @@ from clamp3.logs import progress
 from clamp3.randomness import stable_hash
 from clamp3.training.conditions import Clock, fixed_conditions, open_accelerator
 from clamp3.training.curves import write_metrics
-from clamp3.training.optimization import learning_rate, make_optimizer, set_training_mode
+from clamp3.training.optimization import (
+    learning_rate,
+    make_optimizer,
+    set_dropout,
+    set_training_mode,
+)
 from clamp3.training.resume import ResumeFolder, digest
 
 log = logging.getLogger(__name__)
@@ -95,13 +100,14 @@ def train(
     seed: int,
     save: Callable[[History], None],
 ) -> History:
-    """Train `task.model`, give it its best weights, call `save(history)`; returns the history.
+    """Train `task.model`, give it the weights to keep, call `save(history)`; returns the history.
 
-    Best is the epoch with the smallest validation loss, without validation the last. Writes the
-    table `metrics` (one row per 10 steps and per evaluation, no times in it). The state goes to
-    the folder `resume` at each epoch's end and about every 20 s; a training that was killed goes
-    on from there and ends with the same weights, on CPU to the bit. The folder is deleted when
-    `save` has returned. Under `accelerate launch` each process computes its share of a batch.
+    Best is the epoch with the smallest validation loss; without validation, or where
+    `settings.keep` says so, it is the last. Writes the table `metrics` (one row per 10 steps and
+    per evaluation, no times in it). The state goes to the folder `resume` at each epoch's end and
+    about every 20 s; a training that was killed goes on from there and ends with the same weights,
+    on CPU to the bit. The folder is deleted when `save` has returned. Under `accelerate launch`
+    each process computes its share of a batch.
 
     Raises DataError naming the pieces of a batch whose loss is not finite, or when another
     process trains in `resume`; ConfigError when the device cannot do the precision.
@@ -145,6 +151,7 @@ class _Run:
         self.task, self.settings, self.seed = task, settings, seed
         self.accelerator, self.folder, self.metrics = accelerator, folder, metrics
         self.learning = {n: p for n, p in task.model.named_parameters() if p.requires_grad}
+        set_dropout(task.model, settings.dropout)
         self.objective, self.optimizer = accelerator.prepare(
             _Objective(task), make_optimizer(self.learning, settings)
         )
@@ -234,7 +241,8 @@ class _Run:
             )
         if at.best_loss is None or loss < at.best_loss:
             at.best_loss, at.best_epoch = loss, at.epoch + 1
-            self.best = _copy(self.learning)
+            if self.settings.keep == "best":
+                self.best = _copy(self.learning)
 
     def _add_training_row(self) -> None:
         self._check_losses()

@@ -39,6 +39,13 @@ def freeze(module: nn.Module) -> None:
         parameter.requires_grad = False
 
 
+def set_dropout(model: nn.Module, share: float) -> None:
+    """Make every dropout of a model drop this share, in attention too; adapters keep their own."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Dropout) and "lora_" not in name:
+            module.p = share
+
+
 def set_training_mode(model: nn.Module) -> None:
     """Training mode for the parts of a model that learn; the others compute as in evaluation.
 

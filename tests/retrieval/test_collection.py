@@ -137,7 +137,7 @@ def test_an_adapter_changes_its_modality_and_no_other_is_written(workplace: Work
         dropout=0.0,
         targets=("query",),
         text_dropout=False,
-        training=settings | {"patience_epochs": None},
+        training=settings | {"patience_epochs": None, "dropout": 0.0, "keep": "last"},
     )
     add_lora(model, lora)
     for name, weight in model.named_parameters():

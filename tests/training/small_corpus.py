@@ -74,6 +74,8 @@ def training(**changes):
         "gradient_clip": 1.0,
         "precision": "fp32",
         "threads": 1,
+        "dropout": 0.1,
+        "keep": "best",
         "patience_epochs": None,
     }
     return TrainingConfig(**(values | changes))

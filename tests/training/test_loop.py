@@ -91,6 +91,25 @@ def test_best_weights_are_kept(tmp_path):
         assert torch.equal(value, task.weights[name])
 
 
+def test_the_last_weights_are_kept_on_demand(tmp_path):
+    class Worse(TinyTask):
+        def evaluate(self, device):
+            self.weights = {k: v.clone() for k, v in self.model.state_dict().items()}
+            return {"loss": float(self.steps)}
+
+    task = Worse()
+    history = run(tmp_path, task, SETTINGS.model_copy(update={"keep": "last"}))
+    assert history.best_epoch == 1
+    for name, value in task.model.state_dict().items():
+        assert torch.equal(value, task.weights[name])
+
+
+def test_dropout_is_that_of_the_settings(tmp_path):
+    task = TinyTask()
+    run(tmp_path, task, SETTINGS.model_copy(update={"dropout": 0.25}))
+    assert [m.p for m in task.model if isinstance(m, torch.nn.Dropout)] == [0.25]
+
+
 def test_stops_when_patience_ends(tmp_path):
     class Worse(TinyTask):
         def evaluate(self, device):

@@ -27,6 +27,8 @@ SETTINGS = TrainingConfig(
     gradient_clip=1.0,
     precision="fp32",
     threads=1,
+    dropout=0.1,
+    keep="best",
     patience_epochs=None,
 )
 

@@ -106,7 +106,8 @@ def test_a_stage_runs_only_its_own_rules(stage):
 @pytest.fixture(scope="module")
 def jobs():
     """(inputs, outputs) of every job of a forced dry run."""
-    told = snakemake("-n", "--nolock", "--workflow-profile", "none", "-c2", "--forceall", "--rerun-incomplete")
+    flags = ["--dry-run", "--nolock", "--forceall", "--rerun-incomplete", "--cores", "2"]
+    told = snakemake(*flags, "--workflow-profile", "none")
     found = re.findall(r"^ *input: (.*)\n *output: (.*)$", told, re.MULTILINE)
     assert found
     return [(inputs.split(", "), made.split(", ")) for inputs, made in found]

@@ -8,6 +8,14 @@ MANIFESTS = [
 ]
 
 
+# Folders of rendered recordings, each with the table of what could not be played.
+RENDERED = (
+    expand("data/recordings/{part}", part=PARTS)
+    if config["audio"]["source"] == "render"
+    else []
+)
+
+
 rule manifest:
     """Manifests in CLaMP 3's training layout, per collection, modality and split."""
     input:
@@ -30,6 +38,7 @@ rule build_manifests:
                 part=PARTS,
             ),
         ],
+        recordings=RENDERED,
         code=stage_code("manifest"),
     output:
         manifests=MANIFESTS,
@@ -44,8 +53,10 @@ rule build_manifests:
         runtime=30,
     params:
         cfg=stage_params("manifest"),
+        unplayed=[f"{folder}/rejected.parquet" for folder in RENDERED],
     shell:
         "exec python workflow/scripts/build_manifests.py --params {params.cfg:q}"
         " --catalog {input.catalog:q} --interleaved {input.interleaved:q} --mtf {input.mtf:q}"
-        " --features {input.features:q} --rejected {input.rejected:q} --out data/manifests"
+        " --features {input.features:q} --rejected {input.rejected:q} {params.unplayed:q}"
+        " --out data/manifests"
         " --log {log:q}"

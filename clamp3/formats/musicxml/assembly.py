@@ -7,11 +7,12 @@ from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml import attributes, chordsymbols, directions
 from clamp3.formats.musicxml.barlines import BarLine, joined
-from clamp3.formats.musicxml.bars import write_bar
+from clamp3.formats.musicxml.bars import write_bar, write_overflow
 from clamp3.formats.musicxml.directions import Mark, SpanEnd
 from clamp3.formats.musicxml.groups import Group
+from clamp3.formats.musicxml.lyrics import LyricLines
 from clamp3.formats.musicxml.notes import Note
-from clamp3.formats.musicxml.numbers import read_duration
+from clamp3.formats.musicxml.numbers import read_duration, read_int
 from clamp3.formats.musicxml.parts import Part
 from clamp3.formats.musicxml.pitch import AccidentalMemory, abc_letter, key_alterations
 
@@ -37,7 +38,8 @@ class Voice:
     name: str
     staff: int
     bars: list[str] = field(default_factory=list)
-    groups: list[list[Group]] = field(default_factory=list)
+    overflows: list[str] = field(default_factory=list)
+    lyrics: LyricLines = field(default_factory=LyricLines)
     has_content: bool = False
 
 
@@ -48,9 +50,8 @@ class WrittenPart:
     part: Part
     voices: list[Voice]
     barlines: list[str]
-    clefs: dict[int, str]
+    clefs: dict[int, tuple[str, str]]
     transpose: int = 0
-    staff_lines: dict[int, str] = field(default_factory=dict)
 
 
 class PartAssembler:
@@ -68,7 +69,6 @@ class PartAssembler:
         self.clefs: dict[int, str] = {}
         self.first_clefs: dict[int, str] = {}
         self.octaves: dict[int, int] = {}
-        self.staff_lines: dict[int, str] = {}
         self.transpose = 0
         self.pedal_voice: str | None = None
         self.ticks_per_eighth = Fraction(part.ticks_per_quarter, 2)
@@ -92,7 +92,7 @@ class PartAssembler:
             for voice in voices:
                 voice.bars[0] = "|:" + voice.bars[0]
         return WrittenPart(
-            self.part, voices, barlines, self.first_clefs, self.transpose, self.staff_lines
+            self.part, voices, barlines, self.first_clefs, self.transpose
         )
 
     def _measure(self, events: list) -> BarLine:
@@ -121,9 +121,11 @@ class PartAssembler:
             if not voice.has_content:
                 continue
             for items, length, front in self.records:
-                text, groups = write_bar(items[name], length, self.ticks_per_eighth)
+                on_time = [pair for pair in items[name] if pair[0] <= length]
+                text, groups = write_bar(on_time, length, self.ticks_per_eighth)
                 voice.bars.append(front + text)
-                voice.groups.append(groups)
+                voice.lyrics.add_bar(groups)
+                voice.overflows.append(write_overflow(items[name], length, self.ticks_per_eighth))
 
     def _note(self, note: Note) -> None:
         if note.chord and self.group is not None and not note.rest:
@@ -165,6 +167,8 @@ class PartAssembler:
             if not group.heads:
                 group.heads.append("x")
                 group.ties.append(False)
+            else:
+                group.note.beam = ""
         else:
             self.voices[note.voice].has_content = True
             octave = note.octave - self.octaves.get(note.staff, 0)
@@ -181,8 +185,8 @@ class PartAssembler:
         group.fingerings += notations.fingerings
         group.spans += notations.spans
         group.tremolo = group.tremolo or notations.tremolo
-        if note.lyrics:
-            group.lyrics += note.lyrics
+        if note.lyrics and group.note is note:
+            group.lyrics = note.lyrics
         for kind, number in notations.slurs:
             self._slur(group, note.voice, kind, number)
 
@@ -229,7 +233,7 @@ class PartAssembler:
     def _span_voices(self, end: SpanEnd, staff: int, name: str) -> list[str]:
         if end.kind == "octave":
             return [name for name, home in self.part.home.items() if home == staff]
-        if end.kind == "pedal" and end.opens:
+        if end.kind == "pedal":
             self.pedal_voice = self.pedal_voice or name
             return [self.pedal_voice]
         return [name]
@@ -248,12 +252,17 @@ class PartAssembler:
         elif place in state.open_spans:
             name, voices = state.open_spans.pop(place)
             self._mark(voices, self.onset, closing(name))
-        else:
+        elif state.early_stops.pop(place, None) is None:
             state.early_stops[place] = Fraction(self.onset, self._scale)
 
     def _mark(self, voices: list[str], onset, text: str) -> None:
         for name in voices:
-            self.items[name].append((onset, Mark(text)))
+            twice = text == "!ped-up!" and any(
+                time == onset and isinstance(item, Mark) and item.text == text
+                for time, item in self.items[name]
+            )
+            if not twice:
+                self.items[name].append((onset, Mark(text)))
 
     def _next_voice(self) -> str | None:
         for event in self.events[self.position + 1 :]:
@@ -290,11 +299,9 @@ class PartAssembler:
     def _attributes(self, element: Element) -> None:
         self.transpose_here = self._transposes(element)
         details = element.find("staff-details")
-        opening = self.measure_index == 0 and self.now == 0
-        if opening and details is not None and details.findtext("staff-lines"):
-            self.staff_lines.setdefault(
-                int(details.get("number", "1")), details.findtext("staff-lines")
-            )
+        self.staff_lines: dict[int, str] = {}
+        if details is not None and details.findtext("staff-lines"):
+            self.staff_lines[read_int(details.get("number"), 1)] = details.findtext("staff-lines")
         for child in element:
             if child.tag == "divisions":
                 self.divisions = max(int(child.text or 1), 1)
@@ -334,16 +341,17 @@ class PartAssembler:
             self.front["meter"] = f"[M:{meter}]"
 
     def _clef(self, element: Element) -> None:
-        staff = int(element.get("number", "1"))
+        staff = read_int(element.get("number"), 1)
         name, octaves = attributes.read_clef(element)
+        suffix = f" stafflines={self.staff_lines[staff]}" if staff in self.staff_lines else ""
         self.octaves[staff] = octaves
         if staff not in self.clefs or (self.measure_index == 0 and self.now == 0):
-            self.first_clefs[staff] = name
+            self.first_clefs[staff] = name, suffix
         else:
             for voice, home in self.part.home.items():
                 if home == staff:
                     self._move(voice, staff)
-                    self.items[voice].append((self.now, Mark(f"[K:{name}]")))
+                    self.items[voice].append((self.now, Mark(f"[K:{name}{suffix}]")))
         self.clefs[staff] = name
 
     def _direction(self, element: Element) -> None:

@@ -41,5 +41,5 @@ def joined(right: str, following: BarLine | None) -> str:
     if following is None:
         return right
     text = right + following.left
-    text = {":|:": "::", "||:": "|:", "|]:": "|:"}.get(text, text)
+    text = {":|:": "::", "||:": "|:"}.get(text, text)
     return text + following.volta

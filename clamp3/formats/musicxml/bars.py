@@ -28,6 +28,12 @@ def write_bar(items: list[tuple], length, ticks_per_eighth: Fraction) -> tuple[s
     return _spell(ordered, groups), groups
 
 
+def write_overflow(items: list[tuple], length, ticks_per_eighth: Fraction) -> str:
+    """What a bar's marks beyond its end become: text at the start of the next bar."""
+    late = [(onset - length, item) for onset, item in items if onset > length]
+    return write_bar(late, 0, ticks_per_eighth)[0] if late else ""
+
+
 def filler(onset, duration) -> Group:
     """Invisible silence."""
     group = Group(None, onset, duration)
@@ -147,9 +153,10 @@ def _spell(ordered: list, groups: list[Group]) -> str:
             pieces.append(item.text)
         elif grace:
             if not grace_open:
-                pieces.append("(" * item.slurs_opened)
+                pieces += ["(" * item.slurs_opened, *item.spans]
                 pieces.append("{/" if item.note.slash else "{")
                 item.slurs_opened = 0
+                item.spans = []
                 grace_open = True
             pieces.append(item.text(_grace_length(item)))
         else:
@@ -171,7 +178,7 @@ def _beams(ordered: list) -> list[str]:
     following = ""
     for index in range(len(ordered) - 1, -1, -1):
         item = ordered[index]
-        if not isinstance(item, Group) or (item.note is not None and item.note.grace):
+        if not isinstance(item, Group):
             continue
         if item.note is not None and (item.note.beam or not item.is_rest):
             following = item.note.beam

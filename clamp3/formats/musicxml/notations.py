@@ -43,6 +43,7 @@ class Notations:
     """
 
     __slots__ = (
+        "closing_slides",
         "decorations",
         "fingerings",
         "paired",
@@ -55,6 +56,7 @@ class Notations:
     )
 
     def __init__(self):
+        self.closing_slides: list[str] = []
         self.decorations: list[str] = []
         self.fingerings: list[str] = []
         self.paired = False
@@ -81,7 +83,7 @@ def read_notations(element: Element, found: Notations | None = None) -> Notation
                 _read_one(found, names, f"{child.tag}/{grandchild.tag}", grandchild)
         else:
             _read_one(found, names, child.tag, child)
-    found.decorations = [DECORATIONS[name] for name in sorted(names)]
+    found.decorations = [DECORATIONS[name] for name in sorted(names)] + found.closing_slides
     return found
 
 
@@ -115,7 +117,10 @@ def _read_fingering(found: Notations, element: Element) -> None:
 
 def _read_slide(found: Notations, element: Element) -> None:
     line = "~" if element.get("line-type") == "wavy" else "-"
-    found.spans.append(f"!{line}{'(' if element.get('type') == 'start' else ')'}!")
+    if element.get("type") == "start":
+        found.spans.append(f"!{line}(!")
+    else:
+        found.closing_slides.append(f"!{line})!")
 
 
 def _read_slur(found: Notations, element: Element) -> None:

@@ -54,11 +54,10 @@ def _definitions(part: WrittenPart, numbers: dict, names: dict) -> list[str]:
     lines = []
     by_staff = sorted(part.voices, key=lambda voice: voice.staff)
     for index, voice in enumerate(by_staff):
-        clef = part.clefs.get(voice.staff, "treble")
+        clef, stafflines = part.clefs.get(voice.staff, ("treble", ""))
         if part.transpose:
             clef += f" transpose={part.transpose}"
-        if part.staff_lines.get(voice.staff):
-            clef += f" stafflines={part.staff_lines[voice.staff]}"
+        clef += stafflines
         line = f"V:{numbers[part.part.info.id, voice.name]} {clef} "
         if index == 0:
             name, abbreviation = names.get(part.part.info.id, ("", ""))
@@ -106,11 +105,15 @@ def _part_tokens(part: WrittenPart, numbers: dict) -> list[str]:
 def _voice_lines(voice: Voice, barlines: list[str]) -> list[str]:
     lines = []
     line = ""
+    first = 0
     for index, (text, barline) in enumerate(zip(voice.bars, barlines, strict=True)):
-        bar = f"{text} {barline}"
-        if line and len(line) + len(bar) > _LINE_WIDTH:
+        bar = f"{text} {barline}{voice.overflows[index]}"
+        if line and len(line) + len(bar) >= _LINE_WIDTH:
             lines.append(f"{line} %{index}")
+            lines += voice.lyrics.lines(first, index)
             line = ""
+            first = index
         line += bar
     lines.append(f"{line} %{len(voice.bars)}")
+    lines += voice.lyrics.lines(first, len(voice.bars))
     return lines

@@ -1,0 +1,88 @@
+"""Lyrics: syllables under notes as ABC's w: lines."""
+
+import re
+from xml.etree.ElementTree import Element
+
+from clamp3.formats.musicxml.groups import Group
+from clamp3.formats.musicxml.numbers import read_int
+
+_ESCAPES = str.maketrans({"-": "\\-", " ": "~", "\n": "~", "\r": "~", "_": "\\_"})
+MAX_VERSES = 100
+_FINAL_DIGITS = re.compile(r"\d+$", re.ASCII)
+
+
+class LyricLines:
+    """The verses of one voice, bar by bar."""
+
+    def __init__(self):
+        self.bars: list[dict[int, str]] = []
+        self.verses = 0
+        self._named: dict[str, int] = {}
+        self._extending: set[int] = set()
+
+    def add_bar(self, groups: list[Group]) -> None:
+        """Take the syllables of the next bar's groups."""
+        under = [self._under(g) for g in groups if g.note is not None and not g.note.grace]
+        verses = {number for syllables in under if syllables for number in syllables}
+        bar = {}
+        for number in sorted(verses | self._extending):
+            bar[number] = self._verse(number, under)
+        self.bars.append(bar)
+
+    def lines(self, start: int, stop: int) -> list[str]:
+        """The w: lines below bars `start` to `stop`."""
+        return [
+            "w: " + "".join(f"{bar.get(verse, '')}|" for bar in self.bars[start:stop])
+            for verse in range(1, self.verses + 1)
+        ]
+
+    def _verse(self, number: int, under: list[dict | None]) -> str:
+        """One verse of one bar. An extension ends at a rest or after a bar of nothing else."""
+        tokens = []
+        sung = False
+        for syllables in under:
+            if syllables is None:
+                self._extending.discard(number)
+            elif number in syllables:
+                text, extends = syllables[number]
+                tokens.append(text)
+                sung = True
+                (self._extending.add if extends else self._extending.discard)(number)
+            else:
+                tokens.append("_" if number in self._extending else "*")
+        if not sung:
+            self._extending.discard(number)
+            while tokens and tokens[-1] == "*":
+                tokens.pop()
+        return " ".join(tokens)
+
+    def _under(self, group: Group) -> dict[int, tuple[str, bool]] | None:
+        """Verse → (syllable, whether a line extends it) under a group; None under a rest."""
+        if group.is_rest:
+            return None
+        found = {}
+        for lyric in group.lyrics:
+            text = "".join(_pieces(lyric))
+            if not text:
+                continue
+            hyphen = (lyric.findtext("syllabic") or "") in ("begin", "middle")
+            verse = self._number(lyric.get("number", "1"))
+            self.verses = max(self.verses, verse)
+            found[verse] = text + ("-" if hyphen else ""), lyric.find("extend") is not None
+        return found
+
+    def _number(self, text: str) -> int:
+        """The verse number; for a name such as `chorus` its final digits or the next free one."""
+        digits = _FINAL_DIGITS.search(text)
+        number = read_int(digits.group(), 0) if digits else 0
+        if 0 < number <= MAX_VERSES:
+            return number
+        return self._named.setdefault(text, min(self.verses + 1, MAX_VERSES))
+
+
+def _pieces(lyric: Element) -> list[str]:
+    return [
+        "~" if child.tag == "elision" else (child.text or "").translate(_ESCAPES)
+        for child in lyric
+        if child.tag in ("text", "elision")
+    ]
