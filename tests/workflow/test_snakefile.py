@@ -38,7 +38,7 @@ def test_scripts_are_thin():
 
 
 def test_a_dry_run_knows_every_job():
-    told = snakemake("-n", "--nolock", "--forceall", "-c2")
+    told = snakemake("--dry-run", "--nolock", "--forceall", "--rerun-incomplete", "-c2")
     for rule in (
         "build_demo_corpus",
         "convert_scores",

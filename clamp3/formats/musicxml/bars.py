@@ -1,64 +1,48 @@
 """One voice's share of one measure, from timed items to ABC text."""
 
 from fractions import Fraction
+from operator import itemgetter
 
 from clamp3.formats.musicxml.directions import Mark
-from clamp3.formats.musicxml.groups import Group
+from clamp3.formats.musicxml.groups import Group, filler
 from clamp3.formats.musicxml.rhythm import abc_length
+from clamp3.formats.musicxml.tuplets import mark_tuplets
 
-
-class Slot:
-    """A bar of one voice while it is being filled: (onset, item) pairs."""
-
-    __slots__ = ("items",)
-
-    def __init__(self):
-        self.items: list[tuple] = []
-
-    def add(self, onset, item) -> None:
-        self.items.append((onset, item))
+_INSIDE_BEAM = ("continue", "end")
 
 
 def write_bar(items: list[tuple], length, ticks_per_eighth: Fraction) -> tuple[str, list[Group]]:
-    """The ABC text of a bar of `length` ticks, and its groups in order."""
-    ordered = _in_time(items, length, ticks_per_eighth)
+    """(ABC text, groups in order) of a voice's (onset, item) pairs in a bar of `length` ticks."""
+    ordered = _in_time(items, length, ticks_per_eighth / 8)
     groups = [item for item in ordered if isinstance(item, Group)]
-    _measure_lengths(groups, ticks_per_eighth)
-    _number_tuplets(groups)
-    return _spell(ordered, groups), groups
+    for group in groups:
+        eighths = Fraction(group.duration) / ticks_per_eighth
+        group.length = eighths if group.ratio is None else eighths * group.ratio[0]
+    mark_tuplets(groups)
+    return _spell(ordered), groups
 
 
 def write_overflow(items: list[tuple], length, ticks_per_eighth: Fraction) -> str:
-    """What a bar's marks beyond its end become: text at the start of the next bar."""
+    """What a bar's marks beyond its end become: text behind its bar line."""
     late = [(onset - length, item) for onset, item in items if onset > length]
     return write_bar(late, 0, ticks_per_eighth)[0] if late else ""
 
 
-def filler(onset, duration) -> Group:
-    """Invisible silence."""
-    group = Group(None, onset, duration)
-    group.heads.append("x")
-    group.ties.append(False)
-    return group
-
-
-def _in_time(items: list[tuple], length, ticks_per_eighth: Fraction) -> list:
-    """The items in order of onset with holes filled and overlaps resolved."""
-    tolerance = ticks_per_eighth * 2 / 16
+def _in_time(items: list[tuple], length, tolerance) -> list[Group | Mark]:
+    """The items in order of onset, with holes filled and overlaps resolved."""
     now = 0
     last = None
-    ordered = []
-    for onset, item in sorted(items, key=lambda pair: pair[0]):
-        is_sound = isinstance(item, Group) and item.note is not None and not item.note.grace
-        if is_sound and onset < now - tolerance:
-            last = _overlap(item, last, onset, now, ordered)
-            if last is not item:
+    ordered: list[Group | Mark] = []
+    for onset, item in sorted(items, key=itemgetter(0)):
+        sounds = isinstance(item, Group) and not item.is_grace
+        if sounds and onset < now - tolerance:
+            if not _fit(item, last, now):
                 continue
         elif onset > now + tolerance:
             ordered.append(filler(now, onset - now))
             now = onset
         ordered.append(item)
-        if is_sound:
+        if sounds:
             last = item
             now = max(now, onset) + item.duration
     if length > now + tolerance:
@@ -66,154 +50,92 @@ def _in_time(items: list[tuple], length, ticks_per_eighth: Fraction) -> list:
     return ordered
 
 
-def _overlap(item: Group, last: Group | None, onset, now, ordered: list) -> Group | None:
-    """Shorten, drop or merge a group that starts before its predecessor ends."""
-    if item.is_rest:
-        end = onset + item.duration
-        if end <= now:
-            return last
-        item.duration = end - now
-        return item
-    if last is not None and not last.is_rest:
-        last.heads += item.heads
-        last.ties += item.ties
-    return last
+def _fit(item: Group, last: Group, now) -> bool:
+    """Whether a group that starts before its predecessor ends is written, perhaps shortened.
 
-
-def _measure_lengths(groups: list[Group], ticks_per_eighth: Fraction) -> None:
-    for group in groups:
-        length = group.duration / ticks_per_eighth
-        if group.note is not None and group.note.ratio is not None:
-            length *= group.note.ratio[0]
-        group.length = length
-
-
-def _number_tuplets(groups: list[Group]) -> None:
-    """Write `(3` and its kin before the first group of each tuplet.
-
-    Tuplets nest as brackets do, whatever their numbers say. Notes with a tuplet's ratio but
-    no tuplet around them make one for as long as the ratio lasts.
+    Of a rest what is left is written; a note joins its predecessor's chord.
     """
-    open_tuplets: list[_Tuplet] = []
-    closed: list[_Tuplet] = []
-    for group in groups:
-        note = group.note
-        if note is not None and note.grace:
-            continue
-        ratio = note.ratio if note is not None else None
-        marks = [mark.get("type") for mark in note.notations.tuplets] if note is not None else []
-        starts = marks.count("start") if ratio else 0
-        if open_tuplets and (not ratio or (open_tuplets[0].implied and (ratio != open_tuplets[0].ratio))):
-            closed += open_tuplets
-            open_tuplets = []
-        if ratio and not starts and not open_tuplets:
-            open_tuplets.append(_Tuplet(group, ratio, 0, implied=True))
-        for _ in range(starts):
-            open_tuplets.append(_Tuplet(group, ratio, len(open_tuplets), open_tuplets))
-        for tuplet in open_tuplets:
-            tuplet.count += 1
-        for _ in range(marks.count("stop")):
-            if open_tuplets and not open_tuplets[-1].implied:
-                closed.append(open_tuplets.pop())
-    closed += open_tuplets
-    for tuplet in sorted(closed, key=lambda tuplet: tuplet.depth):
-        tuplet.group.prefix += tuplet.text()
+    if item.is_rest:
+        left = item.onset + item.duration - now
+        item.duration = max(left, 0)
+        return left > 0
+    for head, tie in zip(item.heads, item.ties, strict=True):
+        if last.is_rest:
+            break
+        last.add_head(head, tie)
+    return False
 
 
-class _Tuplet:
-    """A tuplet while its groups are counted."""
-
-    def __init__(self, group: Group, ratio, depth: int, outer=(), *, implied: bool = False):
-        self.group = group
-        self.ratio = ratio
-        self.depth = depth
-        self.implied = implied
-        self.count = 0
-        _, self.actual, self.normal = ratio
-        if outer:
-            relative = ratio[0] / outer[-1].ratio[0]
-            self.actual, self.normal = relative.numerator, relative.denominator
-
-    def text(self) -> str:
-        plain = (self.actual, self.normal, self.count) == (3, 2, 3)
-        return "(3" if plain else f"({self.actual}:{self.normal}:{self.count}"
-
-
-def _spell(ordered: list, groups: list[Group]) -> str:
+def _spell(ordered: list[Group | Mark]) -> str:
     pieces = []
-    grace_open = False
+    in_grace = False
     beams = _beams(ordered)
     broken = _broken_rhythms(ordered, beams)
     for index, item in enumerate(ordered):
-        grace = isinstance(item, Group) and item.note is not None and item.note.grace
-        if grace_open and not grace:
+        grace = isinstance(item, Group) and item.is_grace
+        if in_grace and not grace:
             pieces.append("}")
-            grace_open = False
-        if isinstance(item, Mark):
+        if grace:
+            pieces.append(_spell_grace(item, first=not in_grace))
+        elif isinstance(item, Mark):
             pieces.append(item.text)
-        elif grace:
-            if not grace_open:
-                pieces += ["(" * item.slurs_opened, *item.spans]
-                pieces.append("{/" if item.note.slash else "{")
-                item.slurs_opened = 0
-                item.spans = []
-                grace_open = True
-            pieces.append(item.text(_grace_length(item)))
         else:
-            space = "" if beams[index] in ("continue", "end") else " "
-            length, link = broken.get(index, (item.length, ""))
+            length, link = broken.get(index) or (item.length, "")
+            space = "" if beams[index] in _INSIDE_BEAM else " "
             pieces.append(space + item.text(abc_length(length), link))
-    if grace_open:
+        in_grace = grace
+    if in_grace:
         pieces.append("}")
     return "".join(pieces)
 
 
-def _grace_length(group: Group) -> str:
-    return ""
+def _spell_grace(group: Group, *, first: bool) -> str:
+    """A grace note; what the first one begins stands before the brace."""
+    if not first:
+        return group.text("")
+    before = "(" * group.slurs_opened + "".join(group.spans)
+    group.slurs_opened = 0
+    group.spans = []
+    return before + ("{/" if group.note.slash else "{") + group.text("")
 
 
-def _beams(ordered: list) -> list[str]:
-    """The beam of each item; a rest takes the one of the note after it."""
+def _beams(ordered: list[Group | Mark]) -> list[str]:
+    """The beam of each item; a rest without one takes that of the note after it."""
     beams = [""] * len(ordered)
     following = ""
     for index in range(len(ordered) - 1, -1, -1):
         item = ordered[index]
-        if not isinstance(item, Group):
-            continue
-        if item.note is not None and (item.note.beam or not item.is_rest):
-            following = item.note.beam
-        beams[index] = following
+        if isinstance(item, Group):
+            if item.beam or (item.note is not None and not item.is_rest):
+                following = item.beam
+            beams[index] = following
     return beams
 
 
 def _broken_rhythms(ordered: list, beams: list[str]) -> dict[int, tuple[Fraction, str]]:
-    """Where `>` or `<` stands between two beamed neighbours: index → (length, sign)."""
+    """Where `>` or `<` links two neighbours under a beam: index → (printed length, sign)."""
     broken: dict[int, tuple[Fraction, str]] = {}
     before = None
     for index, item in enumerate(ordered):
         if isinstance(item, Mark):
             continue
-        if item.note is None or item.note.grace:
+        if item.note is None or item.is_grace:
             before = None
             continue
-        if before is not None and beams[index] in ("continue", "end"):
-            first, second = ordered[before], item
-            sign = _sign(first, second)
-            if sign:
-                half = (first.length + second.length) / 2
-                broken[before] = half, sign
-                broken[index] = half, ""
-                before = None
-                continue
-        before = index
+        sign = ""
+        if before is not None and beams[index] in _INSIDE_BEAM:
+            sign = _broken_sign(ordered[before], item)
+        if sign:
+            half = (ordered[before].length + item.length) / 2
+            broken[before] = half, sign
+            broken[index] = half, ""
+        before = None if sign else index
     return broken
 
 
-def _sign(first: Group, second: Group) -> str:
-    if first.note.ratio is not None or second.note.ratio is not None:
+def _broken_sign(first: Group, second: Group) -> str:
+    if first.ratio is not None or second.ratio is not None:
         return ""
     if first.length == 3 * second.length:
         return ">"
-    if second.length == 3 * first.length:
-        return "<"
-    return ""
+    return "<" if second.length == 3 * first.length else ""

@@ -3,6 +3,7 @@
 from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml.numbers import read_int
+from clamp3.formats.musicxml.text import quoted
 
 _ALTER = {-2: "bb", -1: "b", 0: "", 1: "#", 2: "##"}
 _KINDS = {
@@ -16,7 +17,9 @@ _KINDS = {
     "diminished-seventh": "dim7",
     "augmented-seventh": "+7",
     "half-diminished": "m7b5",
-    "major-minor": "m(maj7)",
+    "major-minor": "mmaj7",
+    "minor-major": "m",
+    "other": "",
     "major-sixth": "6",
     "minor-sixth": "m6",
     "dominant-ninth": "9",
@@ -40,7 +43,7 @@ def chord_symbol(element: Element) -> str:
     root = element.find("root")
     if root is None:
         return ""
-    text = _pitch_name(root, "root") + _KINDS.get((element.findtext("kind") or "").strip(), "")
+    text = _pitch_name(root, "root") + _kind(element)
     for degree in element.findall("degree"):
         alter = _ALTER.get(read_int(degree.findtext("degree-alter"), 0), "")
         text += alter + (degree.findtext("degree-value") or "")
@@ -48,6 +51,12 @@ def chord_symbol(element: Element) -> str:
     if bass is not None:
         text += "/" + _pitch_name(bass, "bass")
     return f'"{text}"'
+
+
+def _kind(element: Element) -> str:
+    """The kind as ABC writes it; a name that is no standard kind stays as it is."""
+    kind = (element.findtext("kind") or "").strip()
+    return quoted(_KINDS.get(kind, kind))
 
 
 def _pitch_name(element: Element, prefix: str) -> str:

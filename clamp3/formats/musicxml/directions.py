@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from clamp3.formats.musicxml.text import quoted
+
 DYNAMICS = {"pppp", "ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "ffff", "sfz"}
 _JUMPS = {"dacapo": "!D.C.!", "dalsegno": "!D.S.!", "tocoda": "!dacoda!", "fine": "!fine!"}
 _BEATS = {
@@ -38,11 +40,6 @@ class SpanEnd:
     @property
     def opens(self) -> bool:
         return bool(self.name)
-
-
-def quoted(text: str) -> str:
-    """`text` fit to stand between double quotes."""
-    return text.replace('"', '\\"').replace("\n", "\\n")
 
 
 def read_tempo(element: Element) -> str:

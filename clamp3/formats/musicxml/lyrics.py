@@ -1,6 +1,7 @@
 """Lyrics: syllables under notes as ABC's w: lines."""
 
 import re
+from itertools import takewhile
 from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml.groups import Group
@@ -37,23 +38,20 @@ class LyricLines:
         ]
 
     def _verse(self, number: int, under: list[dict | None]) -> str:
-        """One verse of one bar. An extension ends at a rest or after a bar of nothing else."""
+        """One verse of one bar; a bar without syllables carries an extension up to a rest."""
+        if not any(syllables and number in syllables for syllables in under):
+            self._extending.discard(number)
+            return " ".join("_" for _ in takewhile(lambda syllables: syllables is not None, under))
         tokens = []
-        sung = False
         for syllables in under:
             if syllables is None:
-                self._extending.discard(number)
-            elif number in syllables:
+                continue
+            if number in syllables:
                 text, extends = syllables[number]
                 tokens.append(text)
-                sung = True
                 (self._extending.add if extends else self._extending.discard)(number)
             else:
                 tokens.append("_" if number in self._extending else "*")
-        if not sung:
-            self._extending.discard(number)
-            while tokens and tokens[-1] == "*":
-                tokens.pop()
         return " ".join(tokens)
 
     def _under(self, group: Group) -> dict[int, tuple[str, bool]] | None:

@@ -1,8 +1,8 @@
 """Written parts laid out as one ABC tune."""
 
 from clamp3.formats.musicxml.assembly import ScoreState, Voice, WrittenPart
-from clamp3.formats.musicxml.directions import quoted
 from clamp3.formats.musicxml.partlist import Group, PartInfo
+from clamp3.formats.musicxml.text import quoted
 
 _LINE_WIDTH = 100
 

@@ -1,0 +1,95 @@
+"""The keys, meters, clefs and transposition of one part as its measures go by."""
+
+from xml.etree.ElementTree import Element
+
+from clamp3.formats.musicxml import attributes
+from clamp3.formats.musicxml.header import Header
+from clamp3.formats.musicxml.numbers import read_int
+from clamp3.formats.musicxml.pitch import key_alterations
+
+
+class Signatures:
+    """What <attributes> say, split into header, voice definitions and inline fields.
+
+    opening_clefs  staff → (clef, rest of its definition), as a V: line has them
+    octaves        staff → octaves that its clef adds to what is written
+    alterations    letter → alteration in the key
+    inline         fields for the front of the current bar: `[K:G][M:3/4]`
+    """
+
+    def __init__(self, header: Header):
+        self.header = header
+        self.opening_clefs: dict[int, tuple[str, str]] = {}
+        self.octaves: dict[int, int] = {}
+        self.alterations: dict[str, int] = {}
+        self.transpose = 0
+        self._key_field = ""
+        self._meter_field = ""
+
+    @property
+    def inline(self) -> str:
+        return self._key_field + self._meter_field
+
+    def start_bar(self) -> None:
+        self._key_field = ""
+        self._meter_field = ""
+
+    def read(self, element: Element, opening: bool) -> list[tuple[int, str]]:
+        """Take in an <attributes>; (staff, clef) for every clef that changes in the bar.
+
+        `opening`: at the very start of the part, where all goes to the header. Of several
+        keys or meters in one element, for single staves, the first holds for all.
+        """
+        transpose = element.find("transpose")
+        if transpose is not None and opening:
+            self.transpose = attributes.read_transpose(transpose)
+        key = element.find("key")
+        if key is not None:
+            self._read_key(key, opening, transpose is not None and self.transpose % 12 != 0)
+        time = element.find("time")
+        if time is not None:
+            self._read_meter(time, opening)
+        return self._read_clefs(element, opening)
+
+    def _read_key(self, element: Element, opening: bool, transposed: bool) -> None:
+        key = attributes.read_key(element)
+        if key is None:
+            return
+        name, fifths = key
+        self.alterations = key_alterations(fifths)
+        if opening and self.header.key is None and not transposed:
+            self.header.key = name
+        elif not opening or name != self.header.key:
+            self._key_field = f"[K:{name}]"
+
+    def _read_meter(self, element: Element, opening: bool) -> None:
+        """The last part's opening meter is the header's: the original never writes it inline."""
+        meter = attributes.read_time(element)
+        if meter is None:
+            return
+        if opening:
+            self.header.meter = meter
+        else:
+            self._meter_field = f"[M:{meter}]"
+
+    def _read_clefs(self, element: Element, opening: bool) -> list[tuple[int, str]]:
+        lines_staff, lines = _staff_lines(element)
+        changes = []
+        for child in element.findall("clef"):
+            staff = read_int(child.get("number"), 1)
+            name, self.octaves[staff] = attributes.read_clef(child)
+            suffix = f" stafflines={lines}" if lines and staff == lines_staff else ""
+            if opening or staff not in self.opening_clefs:
+                self.opening_clefs[staff] = name, suffix
+            else:
+                changes.append((staff, name + suffix))
+        return changes
+
+
+def _staff_lines(element: Element) -> tuple[int, str]:
+    """(staff, lines) of the first <staff-details>; lines is empty if it names none."""
+    details = element.find("staff-details")
+    if details is None:
+        return 0, ""
+    lines = read_int(details.findtext("staff-lines"), -1)
+    return read_int(details.get("number"), 1), str(lines) if lines >= 0 else ""
