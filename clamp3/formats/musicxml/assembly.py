@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from fractions import Fraction
+from functools import cached_property
+from itertools import zip_longest
 from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml.barlines import BarLine, joined
@@ -26,6 +28,7 @@ class Bar:
     now      where the next event of the document stands
     length   the latest time that any event has reached
     group    the last note group, which a <chord/> note joins
+    lifted   (voice, onset) of pedals that are lifted
     """
 
     def __init__(self, events: list):
@@ -35,6 +38,7 @@ class Bar:
         self.length = 0
         self.group: Group | None = None
         self.position = 0
+        self.lifted: set[tuple] = set()
         self.line = BarLine()
         self.inline = ""
 
@@ -47,12 +51,20 @@ class Bar:
 
     def next_voice(self) -> str | None:
         """The voice of the next note, unless a backup comes before it."""
-        for event in self.events[self.position + 1 :]:
+        return self._voices_ahead[self.position]
+
+    @cached_property
+    def _voices_ahead(self) -> list[str | None]:
+        """For each event the voice of the next note after it in the same run."""
+        ahead: list[str | None] = []
+        voice = None
+        for event in reversed(self.events):
+            ahead.append(voice)
             if isinstance(event, Note):
-                return event.voice
-            if event.tag == "backup":
-                return None
-        return None
+                voice = event.voice
+            elif event.tag == "backup":
+                voice = None
+        return ahead[::-1]
 
 
 class PartAssembler:
@@ -86,13 +98,13 @@ class PartAssembler:
         return WrittenPart(
             self.part.info,
             voices,
-            [joined(line.right, after) for line, after in zip(lines, [*lines[1:], None], strict=True)],
+            [joined(line.right, after) for line, after in zip_longest(lines, lines[1:])],
             self.signatures,
             self.percussion,
         )
 
     def _write_voice(self, voice: Voice) -> None:
-        ticks_per_eighth = Fraction(self.part.ticks_per_quarter, 2)
+        ticks_per_eighth = self.part.ticks_per_quarter // 2
         for bar in self.bars:
             items = bar.items.get(voice.name, [])
             on_time = [pair for pair in items if pair[0] <= bar.length]
@@ -202,12 +214,11 @@ class PartAssembler:
 
     def _put_once(self, voice: str, onset, text: str) -> None:
         """Two pedals lifted at once are one; hairpins stay as many as they are."""
-        twice = text == "!ped-up!" and any(
-            at == onset and isinstance(item, Mark) and item.text == text
-            for at, item in self.bar.items[voice]
-        )
-        if not twice:
-            self.bar.add(voice, Mark(text), onset)
+        if text == "!ped-up!":
+            if (voice, onset) in self.bar.lifted:
+                return
+            self.bar.lifted.add((voice, onset))
+        self.bar.add(voice, Mark(text), onset)
 
     def _first_voice(self, staff: int) -> str | None:
         for name, home in self.part.home.items():

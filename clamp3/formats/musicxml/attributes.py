@@ -4,7 +4,12 @@ from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml.numbers import read_int
 
-_TONICS = "Fb Cb Gb Db Ab Eb Bb F C G D A E B F# C# G# D# A# E# B#".split()
+# fmt: off
+_TONICS = (
+    "Fb", "Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B",
+    "F#", "C#", "G#", "D#", "A#", "E#", "B#",
+)
+# fmt: on
 _MODE_SHIFTS = {
     "major": (0, ""),
     "ionian": (0, ""),

@@ -1,6 +1,5 @@
 """One voice's share of one measure, from timed items to ABC text."""
 
-from fractions import Fraction
 from operator import itemgetter
 
 from clamp3.formats.musicxml.directions import Mark
@@ -11,18 +10,15 @@ from clamp3.formats.musicxml.tuplets import mark_tuplets
 _INSIDE_BEAM = ("continue", "end")
 
 
-def write_bar(items: list[tuple], length, ticks_per_eighth: Fraction) -> tuple[str, list[Group]]:
+def write_bar(items: list[tuple], length, ticks_per_eighth: int) -> tuple[str, list[Group]]:
     """(ABC text, groups in order) of a voice's (onset, item) pairs in a bar of `length` ticks."""
-    ordered = _in_time(items, length, ticks_per_eighth / 8)
+    ordered = _in_time(items, length, ticks_per_eighth // 8)
     groups = [item for item in ordered if isinstance(item, Group)]
-    for group in groups:
-        eighths = Fraction(group.duration) / ticks_per_eighth
-        group.length = eighths if group.ratio is None else eighths * group.ratio[0]
     mark_tuplets(groups)
-    return _spell(ordered), groups
+    return _spell(ordered, ticks_per_eighth), groups
 
 
-def write_overflow(items: list[tuple], length, ticks_per_eighth: Fraction) -> str:
+def write_overflow(items: list[tuple], length, ticks_per_eighth: int) -> str:
     """What a bar's marks beyond its end become: text behind its bar line."""
     late = [(onset - length, item) for onset, item in items if onset > length]
     return write_bar(late, 0, ticks_per_eighth)[0] if late else ""
@@ -66,7 +62,7 @@ def _fit(item: Group, last: Group, now) -> bool:
     return False
 
 
-def _spell(ordered: list[Group | Mark]) -> str:
+def _spell(ordered: list[Group | Mark], ticks_per_eighth: int) -> str:
     pieces = []
     in_grace = False
     beams = _beams(ordered)
@@ -80,9 +76,9 @@ def _spell(ordered: list[Group | Mark]) -> str:
         elif isinstance(item, Mark):
             pieces.append(item.text)
         else:
-            length, link = broken.get(index) or (item.length, "")
+            ticks, link = broken.get(index) or (item.duration, "")
             space = "" if beams[index] in _INSIDE_BEAM else " "
-            pieces.append(space + item.text(abc_length(length), link))
+            pieces.append(space + item.text(abc_length(ticks, ticks_per_eighth, item.ratio), link))
         in_grace = grace
     if in_grace:
         pieces.append("}")
@@ -112,9 +108,9 @@ def _beams(ordered: list[Group | Mark]) -> list[str]:
     return beams
 
 
-def _broken_rhythms(ordered: list, beams: list[str]) -> dict[int, tuple[Fraction, str]]:
-    """Where `>` or `<` links two neighbours under a beam: index → (printed length, sign)."""
-    broken: dict[int, tuple[Fraction, str]] = {}
+def _broken_rhythms(ordered: list, beams: list[str]) -> dict[int, tuple[int, str]]:
+    """Where `>` or `<` links two neighbours under a beam: index → (printed ticks, sign)."""
+    broken: dict[int, tuple[int, str]] = {}
     before = None
     for index, item in enumerate(ordered):
         if isinstance(item, Mark):
@@ -126,7 +122,7 @@ def _broken_rhythms(ordered: list, beams: list[str]) -> dict[int, tuple[Fraction
         if before is not None and beams[index] in _INSIDE_BEAM:
             sign = _broken_sign(ordered[before], item)
         if sign:
-            half = (ordered[before].length + item.length) / 2
+            half = 2 * min(ordered[before].duration, item.duration)
             broken[before] = half, sign
             broken[index] = half, ""
         before = None if sign else index
@@ -136,6 +132,6 @@ def _broken_rhythms(ordered: list, beams: list[str]) -> dict[int, tuple[Fraction
 def _broken_sign(first: Group, second: Group) -> str:
     if first.ratio is not None or second.ratio is not None:
         return ""
-    if first.length == 3 * second.length:
+    if first.duration == 3 * second.duration:
         return ">"
-    return "<" if second.length == 3 * first.length else ""
+    return "<" if second.duration == 3 * first.duration else ""

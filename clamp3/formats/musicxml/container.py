@@ -10,12 +10,11 @@ from xml.etree import ElementTree
 
 from clamp3.errors import FormatError
 
-# A symphony's MusicXML is some 50 MB and deflates to a thirtieth; XML of nothing but tags reaches 1:100.
+# A symphony's MusicXML is some 50 MB and deflates to a thirtieth; nothing but tags, to 1:100.
 MAX_DOCUMENT_BYTES = 256 * 2**20
 MAX_COMPRESSION_RATIO = 300
-MAX_DEPTH = 200
 
-_ZIP_MAGIC = b"PK\x03\x04"
+_ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 _CONTAINER = "META-INF/container.xml"
 _SCORE_SUFFIXES = (".musicxml", ".xml")
 _DECLARED_ENCODING = re.compile(r"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([^"']*)["'][^>]*?\?>""")
@@ -38,7 +37,7 @@ def read_document(source: Path | bytes) -> ElementTree.Element:
     Raises FormatError for anything that is not one readable MusicXML document.
     """
     data = source if isinstance(source, bytes) else _read_file(Path(source))
-    if data.startswith(_ZIP_MAGIC) or data.startswith(b"PK\x05\x06"):
+    if data.startswith(_ZIP_MAGICS):
         data = _score_member(data)
     return _parse(_decode(data))
 

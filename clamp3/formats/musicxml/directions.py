@@ -1,12 +1,14 @@
 """<direction> and <sound>: words, dynamics, hairpins, pedal, octave lines, tempo, jumps."""
 
-from dataclasses import dataclass
+import re
 from xml.etree.ElementTree import Element
 
+from clamp3.formats.musicxml.spans import SpanEnd
 from clamp3.formats.musicxml.text import quoted
 
 DYNAMICS = {"pppp", "ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "ffff", "sfz"}
 _JUMPS = {"dacapo": "!D.C.!", "dalsegno": "!D.S.!", "tocoda": "!dacoda!", "fine": "!fine!"}
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _BEATS = {
     "long": (4, 1),
     "breve": (2, 1),
@@ -29,19 +31,6 @@ class Mark:
         self.text = text
 
 
-@dataclass
-class SpanEnd:
-    """One end of a hairpin (`<`, `>`) or an octave line (`8va` …); an end has no name."""
-
-    kind: str
-    number: str
-    name: str = ""
-
-    @property
-    def opens(self) -> bool:
-        return bool(self.name)
-
-
 def read_tempo(element: Element) -> str:
     """`1/4=120` from a direction's metronome or sound, or from a <sound>; empty if none."""
     sound = element if element.tag == "sound" else element.find("sound")
@@ -54,8 +43,14 @@ def read_tempo(element: Element) -> str:
             upper, lower = beat
             if metronome.find("beat-unit-dot") is not None:
                 upper, lower = 3 * upper, 2 * lower
-        number = metronome.findtext("per-minute") or number
+        number = _first_number(metronome.findtext("per-minute")) or number
     return _tempo(upper, lower, number) if number else ""
+
+
+def _first_number(text: str | None) -> str:
+    """The digits of `ca. 72` and the like."""
+    found = _NUMBER.search(text or "")
+    return found.group() if found else ""
 
 
 def _tempo(upper: int, lower: int, number: str) -> str:

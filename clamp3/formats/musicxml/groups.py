@@ -1,8 +1,6 @@
 """Note groups: a note, chord or rest of one voice."""
 
-from fractions import Fraction
-
-from clamp3.formats.musicxml.notes import Note
+from clamp3.formats.musicxml.notes import NO_NOTATIONS, Note
 
 
 class Group:
@@ -10,7 +8,6 @@ class Group:
 
     note             the note that came first; None for filled-in silence
     onset, duration  in ticks
-    length           in eighths, as it will be printed
     heads            ABC pitches with accidentals; [`z`] or [`x`] for a rest
     ties             for each head whether a tie starts there
     prefix           `(3` and the like
@@ -22,7 +19,6 @@ class Group:
         "duration",
         "fingerings",
         "heads",
-        "length",
         "lyrics",
         "main",
         "note",
@@ -40,14 +36,13 @@ class Group:
         self.note = note
         self.onset = onset
         self.duration = duration
-        self.length = Fraction(0)
         self.heads: list[str] = []
         self.ties: list[bool] = []
         self.decorations: list[str] = []
         self.fingerings: list[str] = []
         self.spans: list[str] = []
         self.tremolo = ""
-        self.lyrics = ()
+        self.lyrics: tuple = ()
         self.main: Group | None = None
         self.prefix = ""
         self.slurs_opened = 0
@@ -67,7 +62,7 @@ class Group:
         return self.note.beam if self.note is not None else ""
 
     @property
-    def ratio(self) -> tuple[Fraction, int, int] | None:
+    def ratio(self) -> tuple[int, int] | None:
         return self.note.ratio if self.note is not None else None
 
     def add_head(self, text: str, tie: bool) -> None:
@@ -88,13 +83,15 @@ class Group:
 
     def add_notations(self, note: Note) -> None:
         """Whatever hangs on a note of the group moves in front of it, each sign once."""
+        if note is self.note:
+            self.lyrics = note.lyrics
         notations = note.notations
+        if notations is NO_NOTATIONS:
+            return
         self.decorations += [d for d in notations.decorations if d not in self.decorations]
         self.fingerings += notations.fingerings
         self.spans += notations.spans
         self.tremolo = self.tremolo or notations.tremolo
-        if note is self.note:
-            self.lyrics = note.lyrics
 
     def text(self, length: str, link: str = "") -> str:
         """The ABC of the group: what stands before it, heads, length, tie, slur ends.

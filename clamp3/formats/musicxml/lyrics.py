@@ -23,6 +23,9 @@ class LyricLines:
 
     def add_bar(self, groups: list[Group]) -> None:
         """Take the syllables of the next bar's groups."""
+        if not self._extending and not any(group.lyrics for group in groups):
+            self.bars.append({})
+            return
         under = [self._under(g) for g in groups if g.note is not None and not g.note.grace]
         verses = {number for syllables in under if syllables for number in syllables}
         bar = {}
@@ -80,7 +83,7 @@ class LyricLines:
 
 def _pieces(lyric: Element) -> list[str]:
     return [
-        "~" if child.tag == "elision" else (child.text or "").translate(_ESCAPES)
+        "~" if child.tag == "elision" else (child.text or "").strip("\r\n").translate(_ESCAPES)
         for child in lyric
         if child.tag in ("text", "elision")
     ]

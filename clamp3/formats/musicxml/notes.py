@@ -4,93 +4,64 @@ from fractions import Fraction
 from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml.notations import Notations, read_notations
-from clamp3.formats.musicxml.numbers import read_duration, read_int
+from clamp3.formats.musicxml.numbers import read_int, read_number, read_positive
 
 NO_NOTATIONS = Notations()
+_STEPS = frozenset("ABCDEFG")
+_LOWEST_OCTAVE, _HIGHEST_OCTAVE = -2, 12
 
 
 class Note:
-    """What the writer needs of one <note>; durations in the document's divisions."""
+    """What the writer needs of one <note>; the duration is in ticks.
 
-    __slots__ = (
-        "accidental",
-        "alter",
-        "beam",
-        "chord",
-        "courtesy",
-        "cue",
-        "duration",
-        "grace",
-        "lyrics",
-        "normal",
-        "notations",
-        "octave",
-        "ratio",
-        "rest",
-        "shown",
-        "slash",
-        "tie_start",
-        "tie_stop",
-        "staff",
-        "step",
-        "stemless",
-        "unpitched",
-        "voice",
-    )
+    alter        semitones, a quarter tone is a half
+    accidental   the printed accidental's name; None if none is printed
+    ratio        (actual, normal) notes of its <time-modification>
+    shown        False for print-object="no"
+    """
 
-    def __init__(self):
-        self.accidental = None
-        self.alter = 0
-        self.beam = ""
-        self.chord = False
-        self.courtesy = False
-        self.cue = False
-        self.duration = 0
-        self.grace = False
-        self.lyrics = ()
-        self.notations = NO_NOTATIONS
-        self.octave = 4
-        self.ratio = None
-        self.rest = False
-        self.shown = True
-        self.slash = False
-        self.tie_start = False
-        self.tie_stop = False
-        self.staff = 1
-        self.step = ""
-        self.stemless = False
-        self.unpitched = False
-        self.voice = "1"
+    # Defaults live in the class: a score has half a million notes, and most differ in little.
+    accidental: str | None = None
+    alter: int | float = 0
+    beam = ""
+    chord = False
+    courtesy = False
+    duration: int | Fraction = 0
+    grace = False
+    instrument = ""
+    lyrics: tuple[Element, ...] = ()
+    notations = NO_NOTATIONS
+    notehead = ""
+    notehead_filled = ""
+    octave = 4
+    ratio: tuple[int, int] | None = None
+    rest = False
+    shown = True
+    slash = False
+    staff = 1
+    stemless = False
+    step = ""
+    tie_start = False
+    tie_stop = False
+    unpitched = False
+    voice = "1"
 
 
-def read_note(element: Element, scale: int) -> Note:
-    """The Note of a <note> element; its duration is multiplied by `scale`."""
+def read_note(element: Element, scale: int | Fraction) -> Note:
+    """The Note of a <note> element; `scale` is ticks per division.
+
+    A note without a pitch that can be read is a rest.
+    """
     note = Note()
-    note.shown = element.get("print-object") != "no"
-    lyrics = []
+    if element.get("print-object") == "no":
+        note.shown = False
     for child in element:
-        tag = child.tag
-        if tag == "pitch":
-            _read_pitch(note, child)
-        elif tag == "duration":
-            note.duration = read_duration(child.text) * scale
-        elif tag == "voice":
-            note.voice = (child.text or "").strip() or "1"
-        elif tag == "staff":
-            note.staff = read_int(child.text, 1)
-        elif tag == "beam":
-            note.beam = note.beam or (child.text or "").strip()
-        elif tag == "notations":
-            first = note.notations is NO_NOTATIONS
-            note.notations = read_notations(child, None if first else note.notations)
-            note.tie_start = note.tie_start or note.notations.tie_start
-            note.tie_stop = note.tie_stop or note.notations.tie_stop
-        elif tag == "lyric":
-            lyrics.append(child)
-        elif tag in _READERS:
-            _READERS[tag](note, child)
-    if lyrics:
-        note.lyrics = lyrics
+        reader = _READERS.get(child.tag)
+        if reader is not None:
+            reader(note, child)
+    note.duration *= scale
+    if note.step not in _STEPS:
+        note.rest = True
     return note
 
 
@@ -98,28 +69,27 @@ def _read_pitch(note: Note, element: Element) -> None:
     for child in element:
         tag = child.tag
         if tag == "step":
-            note.step = (child.text or "").strip().upper()
+            note.step = (child.text or "").strip()
         elif tag == "octave":
-            note.octave = read_int(child.text, 4)
+            note.octave = _octave(child.text)
         elif tag == "alter":
-            note.alter = _read_alter(child.text)
+            note.alter = _alter(child.text)
 
 
-def _read_alter(text: str | None) -> int:
-    """Semitones; a quarter tone keeps its half as rounded towards zero."""
-    try:
-        return int(float(text or 0))
-    except (ValueError, OverflowError):
-        return 0
+def _octave(text: str | None) -> int:
+    return min(max(read_int(text, 4), _LOWEST_OCTAVE), _HIGHEST_OCTAVE)
+
+
+def _alter(text: str | None) -> int | float:
+    """Semitones to the nearest quarter tone."""
+    halves = round(read_number(text) * 2)
+    return halves // 2 if halves % 2 == 0 else halves / 2
 
 
 def _read_unpitched(note: Note, element: Element) -> None:
     note.unpitched = True
-    for child in element:
-        if child.tag == "display-step":
-            note.step = (child.text or "").strip().upper()
-        elif child.tag == "display-octave":
-            note.octave = read_int(child.text, 4)
+    note.step = (element.findtext("display-step") or "B").strip()
+    note.octave = _octave(element.findtext("display-octave"))
 
 
 def _read_rest(note: Note, element: Element) -> None:
@@ -130,13 +100,34 @@ def _read_chord(note: Note, element: Element) -> None:
     note.chord = True
 
 
+def _read_duration(note: Note, element: Element) -> None:
+    note.duration = read_positive(element.text)
+
+
+def _read_voice(note: Note, element: Element) -> None:
+    note.voice = (element.text or "").strip() or "1"
+
+
+def _read_staff(note: Note, element: Element) -> None:
+    note.staff = read_int(element.text, 1)
+
+
+def _read_beam(note: Note, element: Element) -> None:
+    note.beam = note.beam or (element.text or "").strip()
+
+
+def _read_instrument(note: Note, element: Element) -> None:
+    note.instrument = element.get("id", "")
+
+
+def _read_notehead(note: Note, element: Element) -> None:
+    note.notehead = (element.text or "").strip().replace(" ", "-")
+    note.notehead_filled = element.get("filled", "")
+
+
 def _read_grace(note: Note, element: Element) -> None:
     note.grace = True
     note.slash = element.get("slash") == "yes"
-
-
-def _read_cue(note: Note, element: Element) -> None:
-    note.cue = True
 
 
 def _read_accidental(note: Note, element: Element) -> None:
@@ -145,31 +136,48 @@ def _read_accidental(note: Note, element: Element) -> None:
 
 
 def _read_tie(note: Note, element: Element) -> None:
-    if element.get("type") == "start":
-        note.tie_start = True
-    elif element.get("type") == "stop":
-        note.tie_stop = True
+    note.tie_start = note.tie_start or element.get("type") == "start"
+    note.tie_stop = note.tie_stop or element.get("type") == "stop"
 
 
 def _read_stem(note: Note, element: Element) -> None:
     note.stemless = (element.text or "").strip() == "none"
 
 
+def _read_lyric(note: Note, element: Element) -> None:
+    note.lyrics = (*note.lyrics, element)
+
+
 def _read_time_modification(note: Note, element: Element) -> None:
-    actual = read_int(element.findtext("actual-notes"), 1)
-    normal = read_int(element.findtext("normal-notes"), 1)
+    actual = read_int(element.findtext("actual-notes"), 0)
+    normal = read_int(element.findtext("normal-notes"), 0)
     if actual > 0 and normal > 0:
-        note.ratio = Fraction(actual, normal), actual, normal
+        note.ratio = actual, normal
+
+
+def _read_notations(note: Note, element: Element) -> None:
+    first = note.notations is NO_NOTATIONS
+    note.notations = read_notations(element, None if first else note.notations)
+    note.tie_start = note.tie_start or note.notations.tie_start
+    note.tie_stop = note.tie_stop or note.notations.tie_stop
 
 
 _READERS = {
     "accidental": _read_accidental,
+    "beam": _read_beam,
     "chord": _read_chord,
-    "cue": _read_cue,
+    "duration": _read_duration,
     "grace": _read_grace,
+    "instrument": _read_instrument,
+    "lyric": _read_lyric,
+    "notations": _read_notations,
+    "notehead": _read_notehead,
+    "pitch": _read_pitch,
     "rest": _read_rest,
+    "staff": _read_staff,
     "stem": _read_stem,
     "tie": _read_tie,
     "time-modification": _read_time_modification,
     "unpitched": _read_unpitched,
+    "voice": _read_voice,
 }

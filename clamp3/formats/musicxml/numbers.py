@@ -3,27 +3,34 @@
 import math
 from fractions import Fraction
 
+_LARGEST = 10**9
+
 
 def read_int(text: str | None, default: int) -> int:
-    """The integer in `text`, or `default` where there is none."""
+    """The integer in `text` (a decimal one is cut), or `default` where there is none."""
     try:
-        return int(text)
+        number = int(text)
     except (TypeError, ValueError):
-        pass
-    try:
-        return int(float(text))
-    except (TypeError, ValueError, OverflowError):
-        return default
+        try:
+            number = int(float(text))
+        except (TypeError, ValueError, OverflowError):
+            return default
+    return number if abs(number) <= _LARGEST else default
 
 
-def read_duration(text: str | None) -> int | Fraction:
-    """A duration in divisions: an int, or a Fraction for the rare decimal one; 0 if unreadable."""
-    try:
-        return int(text)
-    except (TypeError, ValueError):
-        pass
+def read_number(text: str | None) -> float:
+    """The number in `text`; 0 where there is none."""
     try:
         number = float(text)
     except (TypeError, ValueError):
-        return 0
-    return Fraction(number).limit_denominator(1024) if math.isfinite(number) else 0
+        return 0.0
+    return number if math.isfinite(number) and abs(number) <= _LARGEST else 0.0
+
+
+def read_positive(text: str | None) -> int | Fraction:
+    """A duration in divisions: an int, or a Fraction for the rare decimal one; 0 if unreadable."""
+    try:
+        number = int(text)
+    except (TypeError, ValueError):
+        number = Fraction(read_number(text)).limit_denominator(1024)
+    return number if 0 <= number <= _LARGEST else 0

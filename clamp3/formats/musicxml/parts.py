@@ -1,72 +1,79 @@
-"""One <part>, read: its measures with notes in divisions, its voices and staves."""
+"""One <part>, read: its measures with notes in ticks, its voices and staves."""
 
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from fractions import Fraction
 from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml.notes import Note, read_note
 from clamp3.formats.musicxml.numbers import read_int
 from clamp3.formats.musicxml.partlist import PartInfo
 
-MAX_TICKS_PER_QUARTER = 2**40
+_MOST_TICKS = 2**60
+_STAFF_STEP = 100
 
 
 @dataclass
 class Part:
     """What the writer needs of a part, before anything is put into voices.
 
-    measures         children of each measure in document order, notes read into Note
-    ticks_per_quarter  the unit of all durations: a common multiple of all <divisions>
-    voices           voice names in the order of their first note
-    home             the staff on which a voice has most of its notes
+    measures           children of each measure in document order, notes read into Note
+    ticks_per_quarter  a common multiple of all <divisions>, so that ticks are whole numbers
+    home               voice → the staff on which it has most of its notes; voices in order
     """
 
     info: PartInfo
-    measures: list[list] = field(default_factory=list)
     ticks_per_quarter: int = 1
-    voices: list[str] = field(default_factory=list)
+    measures: list[list[Note | Element]] = field(default_factory=list)
     home: dict[str, int] = field(default_factory=dict)
-    staves: int = 1
+
+    def scale(self, divisions: int) -> int | Fraction:
+        """Ticks per division."""
+        whole, rest = divmod(self.ticks_per_quarter, max(divisions, 1))
+        return whole if not rest else Fraction(self.ticks_per_quarter, max(divisions, 1))
 
 
-def read_part(element: Element, info: PartInfo) -> Part:
-    """The Part of a <part> element; every note is visited once."""
-    part = Part(info)
-    all_divisions = {max(read_int(e.text, 1), 1) for e in element.iter("divisions")} or {1}
-    part.ticks_per_quarter = math.lcm(*all_divisions)
-    divisions = 1
-    scale = part.ticks_per_quarter
-    counts: dict[str, Counter] = {}
-    for measure in element:
-        if measure.tag != "measure":
-            continue
-        events = []
+def read_part(element: Element, info: PartInfo, *, voices_per_staff: bool) -> Part:
+    """The Part of a <part> element; every note is visited once.
+
+    With `voices_per_staff`, voice names count anew on each staff, as Sibelius writes them.
+    """
+    part = Part(info, _common_ticks(element))
+    counts: Counter[tuple[str, int]] = Counter()
+    scale = part.scale(1)
+    for measure in element.findall("measure"):
+        events: list[Note | Element] = []
         for child in measure:
-            tag = child.tag
-            if tag == "note":
+            if child.tag == "note":
                 note = read_note(child, scale)
-                counts.setdefault(note.voice, Counter())[note.staff] += 1
+                if voices_per_staff:
+                    note.voice = str(read_int(note.voice, 0) + _STAFF_STEP * note.staff)
+                counts[note.voice, note.staff] += 1
                 events.append(note)
                 continue
-            if tag == "attributes":
-                text = child.findtext("divisions")
-                if text is not None:
-                    divisions = max(read_int(text, 1), 1)
-                    scale = part.ticks_per_quarter // divisions
-                part.staves = max(part.staves, read_int(child.findtext("staves"), 1))
+            if child.tag == "attributes" and child.find("divisions") is not None:
+                scale = part.scale(read_int(child.findtext("divisions"), 1))
             events.append(child)
         part.measures.append(events)
-    part.voices = list(counts)
-    part.home = {voice: _home(staves) for voice, staves in counts.items()}
+    part.home = _homes(counts)
+    if voices_per_staff:
+        part.home = dict(sorted(part.home.items(), key=lambda pair: int(pair[0])))
     return part
 
 
-def _home(counts: Counter) -> int:
-    """The staff with most notes, the higher number of equals."""
-    return max(counts, key=lambda staff: (counts[staff], staff))
+def _common_ticks(element: Element) -> int:
+    ticks = 2  # an eighth is a whole number of ticks
+    for divisions in element.findall("measure/attributes/divisions"):
+        ticks = math.lcm(ticks, max(read_int(divisions.text, 1), 1))
+        if ticks > _MOST_TICKS:
+            return 2 * max(read_int(divisions.text, 1), 1)
+    return ticks
 
 
-def is_note(event: object) -> bool:
-    """Whether an event of a measure is a Note and not an element."""
-    return isinstance(event, Note)
+def _homes(counts: Counter[tuple[str, int]]) -> dict[str, int]:
+    """Voice → the staff with most of its notes, the higher number of equals."""
+    best: dict[str, tuple[int, int]] = {}
+    for (voice, staff), count in counts.items():
+        best[voice] = max(best.get(voice, (0, 0)), (count, staff))
+    return {voice: staff for voice, (_, staff) in best.items()}

@@ -1,16 +1,25 @@
 """Durations as ABC lengths: multiples of the unit note, an eighth."""
 
 from fractions import Fraction
+from functools import lru_cache
 
 _LARGEST_DENOMINATOR = 64
 
 
-def abc_length(length: Fraction) -> str:
-    """`length` eighths: `` for 1, `2`, `3/2`, `/` for 1/2, `/4` for 1/4."""
-    numerator, denominator = length.numerator, length.denominator
-    if denominator > _LARGEST_DENOMINATOR:
+@lru_cache(maxsize=4096)
+def abc_length(
+    ticks: int | Fraction, ticks_per_eighth: int, ratio: tuple[int, int] | None = None
+) -> str:
+    """The printed length of `ticks`, in a tuplet of (actual, normal) notes.
+
+    One eighth is the empty string; others are `2`, `3/2`, `/` for 1/2, `/4` for 1/4.
+    """
+    length = Fraction(ticks) / ticks_per_eighth
+    if ratio is not None:
+        length *= Fraction(*ratio)
+    if length.denominator > _LARGEST_DENOMINATOR:
         length = _rounded(length)
-        numerator, denominator = length.numerator, length.denominator
+    numerator, denominator = length.numerator, length.denominator
     if denominator == 1:
         return "" if numerator == 1 else str(numerator)
     if numerator == 1:
@@ -19,7 +28,7 @@ def abc_length(length: Fraction) -> str:
 
 
 def _rounded(length: Fraction) -> Fraction:
-    """The nearest length with a denominator ABC readers take."""
+    """The whole number of eighths just below, or else the nearest 1/64 of an eighth."""
     whole = length.numerator // length.denominator
     if whole and length / whole < Fraction(11, 10):
         return Fraction(whole)

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from clamp3.formats.musicxml.groups import Group
 
-Ratio = tuple[Fraction, int, int]
+MAX_NESTING = 8
 
 
 class _Tuplet:
@@ -17,9 +17,9 @@ class _Tuplet:
         self.depth = len(outer)
         self.implied = implied
         self.count = 0
-        self.ratio, self.actual, self.normal = group.ratio
+        self.ratio = self.actual, self.normal = group.ratio
         if outer:
-            relative = self.ratio / outer[-1].ratio
+            relative = Fraction(*self.ratio) / Fraction(*outer[-1].ratio)
             self.actual, self.normal = relative.numerator, relative.denominator
 
     def text(self) -> str:
@@ -46,7 +46,8 @@ def mark_tuplets(groups: list[Group]) -> None:
             current = []
         if group.ratio is not None:
             starts = kinds.count("start")
-            for _ in range(starts or (not current)):
+            wanted = starts or int(not current)
+            for _ in range(min(wanted, MAX_NESTING - len(current))):
                 current.append(_Tuplet(group, current, implied=not starts))
                 found.append(current[-1])
         for tuplet in current:
@@ -66,4 +67,4 @@ def _breaks(outermost: _Tuplet, group: Group) -> bool:
     """Whether a group cannot belong to the tuplets that are open."""
     if group.ratio is None:
         return True
-    return outermost.implied and group.ratio[0] != outermost.ratio
+    return outermost.implied and group.ratio != outermost.ratio

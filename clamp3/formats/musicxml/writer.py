@@ -1,87 +1,114 @@
 """Written parts laid out as one ABC tune."""
 
-from clamp3.formats.musicxml.assembly import ScoreState, Voice, WrittenPart
-from clamp3.formats.musicxml.partlist import Group, PartInfo
+from dataclasses import dataclass
+
+from clamp3.formats.musicxml.header import Header
+from clamp3.formats.musicxml.partlist import PartGroup, PartInfo
 from clamp3.formats.musicxml.text import quoted
+from clamp3.formats.musicxml.voices import Voice, WrittenPart
 
 _LINE_WIDTH = 100
 
 
-def write_tune(heading: list[str], tree: Group, parts: list[WrittenPart], state: ScoreState) -> str:
+@dataclass
+class Numbered:
+    """A part with the numbers of its voices, which count over the whole score."""
+
+    part: WrittenPart
+    voices: list[tuple[int, Voice]]
+
+    def by_staff(self) -> list[tuple[int, Voice]]:
+        return sorted(self.voices, key=lambda pair: pair[1].staff)
+
+
+def write_tune(
+    heading: list[str], tree: PartGroup, parts: list[WrittenPart], header: Header
+) -> str:
     """The whole tune: heading, %%score, fields, voice definitions and voices."""
-    parts = [part for part in parts if part.voices]
-    numbers = {}
-    for part in parts:
-        for voice in part.voices:
-            numbers[part.part.info.id, voice.name] = len(numbers) + 1
+    numbered = _number(parts)
+    score = _score_tokens(tree, {item.part.info.id: item for item in numbered})
     lines = ["X:1", *heading]
-    score = _score_tokens(tree, {part.part.info.id: part for part in parts}, numbers)
     if len(score) > 1:
         lines.append("%%score " + " ".join(score))
     lines.append("L:1/8")
-    if state.tempo:
-        lines.append(f"Q:{state.tempo}")
-    lines.append(f"M:{state.meter or 'none'}")
-    lines.append(f"K:{state.key or 'none'}")
-    if state.stemless:
+    if header.tempo:
+        lines.append(f"Q:{header.tempo}")
+    lines += [f"M:{header.meter or 'none'}", f"K:{header.key or 'none'}"]
+    if header.stemless:
         lines.append("U:s=!stemless!")
-    names = _names(tree)
-    for part in parts:
-        lines += _definitions(part, numbers, names)
-    for part in parts:
-        for voice in part.voices:
-            lines.append(f"V:{numbers[part.part.info.id, voice.name]}")
-            lines += _voice_lines(voice, part.barlines)
+    labels = _labels(tree)
+    for item in numbered:
+        lines += _definitions(item, labels.get(item.part.info.id, ""))
+    for item in numbered:
+        for number, voice in item.voices:
+            lines += [f"V:{number}", *_voice_lines(voice, item.part.barlines)]
     return "\n".join(lines) + "\n\n"
 
 
-def _names(tree: Group) -> dict[str, tuple[str, str]]:
-    """Part id → (name, abbreviation), with the name of the group around it."""
-    names = {}
+def _number(parts: list[WrittenPart]) -> list[Numbered]:
+    numbered = []
+    count = 0
+    for part in parts:
+        if part.voices:
+            numbered.append(Numbered(part, list(enumerate(part.voices, start=count + 1))))
+            count += len(part.voices)
+    return numbered
+
+
+def _labels(tree: PartGroup) -> dict[str, str]:
+    """Part id → `nm="…" snm="…"`, with the names of the bracket around the part.
+
+    A bracket's name stands before its parts' names, but behind that of a single part.
+    """
+    labels = {}
     alone = len(tree.members) == 1
     for member in tree.members:
-        if isinstance(member, PartInfo):
-            own = (member.name, member.abbreviation)
-            shared = (tree.name, tree.abbreviation)
-            pairs = zip(own, shared, strict=True) if alone else zip(shared, own, strict=True)
-            names[member.id] = tuple(":".join(filter(None, pair)) for pair in pairs)
-        else:
-            names.update(_names(member))
-    return names
+        if isinstance(member, PartGroup):
+            labels.update(_labels(member))
+            continue
+        name = [tree.name, member.name]
+        abbreviation = [tree.abbreviation, member.abbreviation]
+        fields = []
+        for tag, words in (("nm", name), ("snm", abbreviation)):
+            label = ":".join(word for word in (reversed(words) if alone else words) if word)
+            if label:
+                fields.append(f'{tag}="{quoted(label)}"')
+        labels[member.id] = " ".join(fields)
+    return labels
 
 
-def _definitions(part: WrittenPart, numbers: dict, names: dict) -> list[str]:
+def _definitions(item: Numbered, label: str) -> list[str]:
+    """The V: lines of a part, each with its clef; the first carries the names."""
     lines = []
-    by_staff = sorted(part.voices, key=lambda voice: voice.staff)
-    for index, voice in enumerate(by_staff):
-        clef, stafflines = part.clefs.get(voice.staff, ("treble", ""))
-        if part.transpose:
-            clef += f" transpose={part.transpose}"
-        clef += stafflines
-        line = f"V:{numbers[part.part.info.id, voice.name]} {clef} "
-        if index == 0:
-            name, abbreviation = names.get(part.part.info.id, ("", ""))
-            labels = []
-            if name:
-                labels.append(f'nm="{quoted(name)}"')
-            if abbreviation:
-                labels.append(f'snm="{quoted(abbreviation)}"')
-            line += " ".join(labels)
-        lines.append(line)
+    signatures = item.part.signatures
+    for number, voice in item.by_staff():
+        clef, stafflines = signatures.opening_clefs.get(voice.staff, ("treble", ""))
+        drums = item.part.percussion.lines(voice.name, clef, stafflines.endswith("=1"))
+        unpitched = clef.startswith("perc") or bool(drums)
+        words = [f"V:{number}", clef]
+        if drums and not clef.startswith("perc"):
+            words.append("map=perc")
+        if signatures.transpose:
+            words.append(f"transpose={signatures.transpose}")
+        lines.append(" ".join(words) + stafflines + " " + label)
+        if unpitched:
+            lines += ["K:none", *drums]
+        label = ""
     return lines
 
 
 def _score_tokens(
-    member, parts: dict[str, WrittenPart], numbers: dict, barline: bool = False
+    member: PartInfo | PartGroup, parts: dict[str, Numbered], barline: bool = False
 ) -> list[str]:
+    """The tokens of %%score; bar lines run through a bracket if it or an outer one says so."""
     if isinstance(member, PartInfo):
-        return _part_tokens(parts[member.id], numbers) if member.id in parts else []
+        return _part_tokens(parts[member.id]) if member.id in parts else []
     barline = barline or member.barline
     tokens: list[str] = []
     for index, child in enumerate(member.members):
         if index and barline:
             tokens.append("|")
-        tokens += _score_tokens(child, parts, numbers, barline)
+        tokens += _score_tokens(child, parts, barline)
     alone = len(member.members) == 1 and isinstance(member.members[0], PartInfo)
     if not member.number or alone:
         return tokens
@@ -89,11 +116,10 @@ def _score_tokens(
     return [opening, *tokens, closing]
 
 
-def _part_tokens(part: WrittenPart, numbers: dict) -> list[str]:
+def _part_tokens(item: Numbered) -> list[str]:
     staves: dict[int, list[str]] = {}
-    for voice in sorted(part.voices, key=lambda voice: voice.staff):
-        number = str(numbers[part.part.info.id, voice.name])
-        staves.setdefault(voice.staff, []).append(number)
+    for number, voice in item.by_staff():
+        staves.setdefault(voice.staff, []).append(str(number))
     tokens: list[str] = []
     for voices in staves.values():
         if tokens:
@@ -103,17 +129,16 @@ def _part_tokens(part: WrittenPart, numbers: dict) -> list[str]:
 
 
 def _voice_lines(voice: Voice, barlines: list[str]) -> list[str]:
+    """Bars in lines of less than 100 characters, each numbered by its last bar."""
     lines = []
     line = ""
     first = 0
-    for index, (text, barline) in enumerate(zip(voice.bars, barlines, strict=True)):
-        bar = f"{text} {barline}{voice.overflows[index]}"
+    for index, text in enumerate(voice.bars):
+        bar = f"{text} {barlines[index]}{voice.overflows[index]}"
         if line and len(line) + len(bar) >= _LINE_WIDTH:
-            lines.append(f"{line} %{index}")
-            lines += voice.lyrics.lines(first, index)
+            lines += [f"{line} %{index}", *voice.lyrics.lines(first, index)]
             line = ""
             first = index
         line += bar
-    lines.append(f"{line} %{len(voice.bars)}")
-    lines += voice.lyrics.lines(first, len(voice.bars))
-    return lines
+    last = len(voice.bars)
+    return [*lines, f"{line} %{last}", *voice.lyrics.lines(first, last)]

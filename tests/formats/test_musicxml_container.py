@@ -1,0 +1,166 @@
+"""Archives, encodings and damaged documents."""
+
+import io
+import zipfile
+
+import pytest
+
+from clamp3.errors import FormatError
+from clamp3.formats.musicxml import container, musicxml_to_abc
+
+NOTE = (
+    "<note><pitch><step>{step}</step><octave>4</octave></pitch>"
+    "<duration>1</duration><voice>1</voice></note>"
+)
+SCORE = (
+    '<score-partwise><work><work-title>{title}</work-title></work><part id="P1">'
+    "<measure>" + NOTE + "</measure></part></score-partwise>"
+)
+CONTAINER = (
+    '<container><rootfiles><rootfile full-path="{path}" '
+    'media-type="application/vnd.recordare.musicxml+xml"/></rootfiles></container>'
+)
+
+
+def score(title: str = "Tune", step: str = "C") -> str:
+    return SCORE.format(title=title, step=step)
+
+
+def archive(**members: str | bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    return buffer.getvalue()
+
+
+def kind_of(source) -> str:
+    with pytest.raises(FormatError) as caught:
+        musicxml_to_abc(source)
+    assert str(caught.value)
+    return caught.value.kind
+
+
+def test_path_and_bytes_give_the_same(tmp_path):
+    path = tmp_path / "tune.musicxml"
+    path.write_text(score())
+    assert musicxml_to_abc(path) == musicxml_to_abc(path.read_bytes())
+
+
+def test_container_names_the_score():
+    data = archive(
+        **{
+            "first.xml": score(step="D"),
+            "META-INF/container.xml": CONTAINER.format(path="music/second.musicxml"),
+            "music/second.musicxml": score(step="E"),
+        }
+    )
+    assert "\n E2 |" in musicxml_to_abc(data)
+
+
+@pytest.mark.parametrize("name", ["tune.xml", "tune.musicxml", "TUNE.XML", "a/b.musicxml"])
+def test_without_container_the_first_score_is_taken(name):
+    data = archive(**{"META-INF/x.xml": "<x/>", "__MACOSX/._t.xml": "?", name: score()})
+    assert "\n C2 |" in musicxml_to_abc(data)
+
+
+def test_container_that_names_nothing_there_is_passed_over():
+    data = archive(
+        **{"META-INF/container.xml": CONTAINER.format(path="gone.xml"), "tune.xml": score()}
+    )
+    assert "\n C2 |" in musicxml_to_abc(data)
+
+
+def test_archive_without_score():
+    assert kind_of(archive(**{"readme.txt": "no music"})) == "no_score_in_archive"
+
+
+def test_truncated_archive():
+    data = archive(**{"tune.xml": score()})
+    assert kind_of(data[: len(data) // 2]) == "corrupt_zip"
+
+
+def test_archive_with_damaged_member():
+    data = bytearray(archive(**{"tune.xml": score() + " " * 500}))
+    start = data.index(b"tune.xml") + len("tune.xml")
+    data[start : start + 20] = bytes(20)
+    assert kind_of(bytes(data)) in ("corrupt_zip", "malformed_xml")
+
+
+def test_zip_bomb_is_refused_before_unpacking():
+    assert kind_of(archive(**{"tune.xml": b" " * 30_000_000})) == "too_large"
+
+
+def test_document_size_limit(monkeypatch, tmp_path):
+    monkeypatch.setattr(container, "MAX_DOCUMENT_BYTES", 100)
+    path = tmp_path / "tune.xml"
+    path.write_text(score())
+    assert kind_of(path) == "too_large"
+    assert kind_of(archive(**{"tune.xml": score()})) == "too_large"
+
+
+def test_missing_file(tmp_path):
+    assert kind_of(tmp_path / "none.xml") == "unreadable_file"
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
+def test_unicode_encodings(encoding):
+    text = '<?xml version="1.0"?>' + score(title="Für Elise ♪")
+    assert "T:Für Elise ♪" in musicxml_to_abc(text.encode(encoding))
+
+
+@pytest.mark.parametrize(
+    ("declared", "real"),
+    [
+        ("ISO-8859-1", "latin-1"),
+        ("UTF-8", "latin-1"),
+        ("UTF-16", "utf-8"),
+        ("utf-8", "utf-16"),
+        ("no-such-code", "utf-8"),
+    ],
+)
+def test_declared_and_real_encoding(declared, real):
+    text = f'<?xml version="1.0" encoding="{declared}"?>\n' + score(title="Für Elise")
+    assert "T:Für Elise" in musicxml_to_abc(text.encode(real))
+
+
+def test_doctype_is_ignored_but_entities_are_refused():
+    doctype = (
+        '<!DOCTYPE score-partwise PUBLIC "-//Recordare//DTD MusicXML 3.1 Partwise//EN" '
+        '"http://nowhere.invalid/partwise.dtd">'
+    )
+    assert "\n C2 |" in musicxml_to_abc((doctype + score()).encode())
+    entities = '<!DOCTYPE score-partwise [<!ENTITY a "aaaaaaaaaa">]>'
+    assert kind_of((entities + score(title="&a;&a;")).encode()) == "unsafe_xml"
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", "malformed_xml"),
+        (b"just words", "malformed_xml"),
+        (b"<score-partwise><part>", "malformed_xml"),
+        (b"<score-partwise>&undefined;</score-partwise>", "malformed_xml"),
+        (b"<html><body/></html>", "not_musicxml"),
+        (b"<score-partwise/>", "no_parts"),
+        (b'<score-partwise><part id="P1"/></score-partwise>', "no_notes"),
+        (
+            b'<score-partwise><part id="P1"><measure><note><rest/><duration>4</duration>'
+            b"</note></measure></part></score-partwise>",
+            "no_notes",
+        ),
+        (b"\xff\xfe<\x00a", "bad_encoding"),
+    ],
+)
+def test_faults_have_names(data, kind):
+    assert kind_of(data) == kind
+
+
+def test_garbage_collection_is_left_as_it_was():
+    import gc
+
+    assert gc.isenabled()
+    kind_of(b"")
+    assert gc.isenabled()
