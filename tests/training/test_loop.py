@@ -232,6 +232,42 @@ def test_goes_on_exactly_from_every_step(finished, tmp_path):
         assert _files(folder) == _files(finished)
 
 
+@pytest.mark.usefixtures("eager_saving")
+@pytest.mark.parametrize("step", [8, 12, 17])
+def test_best_weights_outlive_a_kill(tmp_path, step):
+    class Spoiled(FailsAt):
+        """Best after the second epoch, step 10."""
+
+        before = 0
+
+        def evaluate(self, device):
+            return {"loss": abs(self.before + self.steps - 10.0)}
+
+    whole = run(tmp_path / "whole", Spoiled(99))
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", Spoiled(step))
+    again = Spoiled(99)
+    again.before = step
+    assert run(tmp_path / "killed", again) == whole
+    assert whole.best_epoch == 2
+    assert _files(tmp_path / "killed") == _files(tmp_path / "whole")
+
+
+def test_each_step_has_its_own_dropout_and_every_run_the_same(tmp_path):
+    class Watching(TinyTask):
+        def loss(self, batch):
+            drawn.append(torch.rand(1).item())
+            return super().loss(batch)
+
+    draws = []
+    for name in ("one", "two"):
+        drawn = []
+        run(tmp_path / name, Watching())
+        draws.append(drawn)
+    assert draws[0] == draws[1]
+    assert len(set(draws[0])) == 20
+
+
 def test_goes_on_from_the_last_epoch_without_eager_saving(finished, tmp_path):
     with pytest.raises(KilledError):
         run(tmp_path, FailsAt(13))

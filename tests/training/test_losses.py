@@ -1,5 +1,7 @@
 """The contrastive loss against recorded values, a plain oracle and two processes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,17 +10,19 @@ import torch.multiprocessing as mp
 
 from clamp3.training.losses import contrastive_loss
 
+# What the original program computed, with its gradients.
+GOLDEN = Path(__file__).parent.parent / "golden" / "training" / "clip_loss.npz"
 CASES = ("small", "scale100_unit", "n1", "large_logits")
 
 
-def _golden(goldens, name):
-    with np.load(goldens / "models" / "clip_loss.npz") as file:
+def _golden(name):
+    with np.load(GOLDEN) as file:
         return {key.split("/")[1]: file[key] for key in file if key.startswith(f"{name}/")}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_equals_the_original_with_its_gradients(goldens, case):
-    golden = _golden(goldens, case)
+def test_equals_the_original_with_its_gradients(case):
+    golden = _golden(case)
     text = torch.tensor(golden["text"], requires_grad=True)
     music = torch.tensor(golden["music"], requires_grad=True)
     loss = contrastive_loss(text, music, float(golden["scale"]))

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,13 @@ from clamp3.formats.patches import BOS_ID, EOS_ID, MASK_ID, encode_patches
 from clamp3.training.masking import mask_patches
 
 
+GOLDEN = Path(__file__).parent.parent / "golden" / "training" / "mask_patches.json"
+
+
 @pytest.fixture(scope="module")
-def recorded(goldens):
-    return json.loads((goldens / "models" / "mask_patches.json").read_text())
+def recorded():
+    """What the original program did to one piece, and how often it did what."""
+    return json.loads(GOLDEN.read_text())
 
 
 def _rng(seed=0):
