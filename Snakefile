@@ -5,9 +5,14 @@ snakemake m3         one stage and what it needs
 snakemake --list     the table of contents
 """
 
+import sys
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.27")
+# Scripts run with the Python that runs Snakemake, whether its environment is activated or not.
+shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 
 configfile: "params.yaml"

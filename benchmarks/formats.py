@@ -10,6 +10,7 @@ ElementTree parse of the same documents.
 import argparse
 import importlib.util
 import io
+import os
 import time
 import zipfile
 from collections.abc import Callable
@@ -27,9 +28,13 @@ from clamp3.formats.patches import encode_patches
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--goldens", type=Path, required=True, help="folder of recorded outputs")
+    default = os.environ.get("CLAMP3_GOLDENS", "../shared/goldens")
+    parser.add_argument("--goldens", type=Path, default=Path(default), help="recorded outputs")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    if not options.goldens.is_dir():
+        print(f"no recorded outputs at {options.goldens}")
+        return
     print(f"{'conversion':34}{'files':>6}{'s / 1,000 files':>17}{'yardstick / own':>17}")
     folder = options.goldens / "formats"
     midi = pyarrow.parquet.read_table(folder / "midi.parquet").to_pylist()
