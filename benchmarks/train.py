@@ -27,7 +27,22 @@ from clamp3.training.m3 import M3Task
 from clamp3.training.music import SymbolicMusic
 from clamp3.training.optimization import make_optimizer
 
-WORDS = "slow fast bright dark reel jig waltz major minor violin flute organ dance song".split()
+WORDS = [
+    "slow",
+    "fast",
+    "bright",
+    "dark",
+    "reel",
+    "jig",
+    "waltz",
+    "major",
+    "minor",
+    "violin",
+    "flute",
+    "organ",
+    "dance",
+    "song",
+]
 BATCHES = {"demo": (16, 32), "published": (4, 6)}  # pieces a step: M3, CLaMP
 
 

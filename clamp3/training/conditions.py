@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
 
 from clamp3.errors import ConfigError
 
@@ -21,10 +20,9 @@ def open_accelerator(precision: str) -> Iterator[Accelerator]:
     """Accelerate's devices and processes, forgotten after the block (its state is global)."""
     if precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError("precision: fp16 needs a GPU, and none is found; expected fp32 or bf16")
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # e.g. BERT's pooler
     mixed = "no" if precision == "fp32" else precision
     try:
-        yield Accelerator(mixed_precision=mixed, kwargs_handlers=[unused])
+        yield Accelerator(mixed_precision=mixed)
     finally:
         AcceleratorState._reset_state()
 

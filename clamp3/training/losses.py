@@ -1,8 +1,9 @@
 """The contrastive objective."""
 
 import torch
-import torch.distributed.nn.functional as distributed
+import torch.distributed as dist
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 
@@ -42,13 +43,27 @@ def contrastive_loss(
 
 def _all_rows(rows: Tensor) -> Tensor:
     """The rows of every process in the order of the processes, whose shares may differ in size."""
-    sizes = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(_processes())]
-    torch.distributed.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
-    largest = int(torch.cat(sizes).max())
-    padded = functional.pad(rows, (0, 0, 0, largest - len(rows)))
-    shares = distributed.all_gather(padded.contiguous())
-    return torch.cat([share[: int(size)] for share, size in zip(shares, sizes, strict=True)])
+    sizes = [
+        torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(dist.get_world_size())
+    ]
+    dist.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
+    counts = torch.cat(sizes).tolist()
+    padded = functional.pad(rows, (0, 0, 0, max(counts) - len(rows)))
+    shares = _Gather.apply(padded.contiguous())
+    return torch.cat([share[:count] for share, count in zip(shares, counts, strict=True)])
 
 
-def _processes() -> int:
-    return torch.distributed.get_world_size()
+class _Gather(torch.autograd.Function):
+    """The rows [B, D] of all processes [processes, B, D]; gradients come back from all of them."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, rows: Tensor) -> Tensor:
+        shares = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(shares, rows)
+        return torch.stack(shares)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous()
+        dist.all_reduce(total)
+        return total[dist.get_rank()]

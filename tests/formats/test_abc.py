@@ -329,6 +329,7 @@ def test_misaligned_bars_are_named():
         "C>D E<F {ag}c4",
         '!trill(!C4 "^4 beats"[CEG]4',
         "[K:D][C2E2]2 c4",
+        "[(3CE]8",
         "(3:2:5(3:2:3ABC D2E2 C4",
         "C8 & D4 E4",
         "(1:1:3G21/64F21/64A21/64 A7",

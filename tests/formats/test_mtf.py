@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import mido
@@ -297,6 +299,14 @@ def test_refusals(data, kind):
 def test_riff_wrapping_is_named():
     with pytest.raises(FormatError, match="RIFF"):
         midi_to_mtf(b"RIFF\x00\x00\x00\x00RMIDdata")
+
+
+def test_reading_does_without_mido():
+    script = (
+        "import sys; from clamp3.formats.mtf import midi_to_mtf; "
+        f"midi_to_mtf({midi_file(b'')!r}); sys.exit('mido' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 # Back to MIDI

@@ -1,6 +1,7 @@
 """The training loop: what it learns, keeps, writes, and how it goes on after a kill."""
 
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import tiny_task
 import torch
+from safetensors.torch import load_file
 from tiny_task import SETTINGS, TinyTask, run
 
 from clamp3.errors import ConfigError, DataError
@@ -309,7 +311,7 @@ def test_killed_processes_go_on_exactly(finished, tmp_path):
     """SIGKILL after several steps, again and again in one folder, until the training is done."""
     script = Path(tiny_task.__file__)
     for step in (1, 4, 7):
-        command = [sys.executable, script, tmp_path, "yes"]
+        command = [sys.executable, script, tmp_path, "eager"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout:
                 if line == f"step {step}\n":
@@ -320,6 +322,23 @@ def test_killed_processes_go_on_exactly(finished, tmp_path):
     run(tmp_path, task)
     assert 0 < task.steps < 20
     assert _files(tmp_path) == _files(finished)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command = [*launch, "--standalone", tiny_task.__file__, tmp_path / "two", "even"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    tiny_task.run_even(tmp_path / "one")
+    ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name, value in ours.items():
+        torch.testing.assert_close(theirs[name], value, atol=1e-4, rtol=1e-3)
+    assert [row["step"] for row in _table(tmp_path / "two")] == [
+        row["step"] for row in _table(tmp_path / "one")
+    ]
+    assert not (tmp_path / "two" / "resume").exists()
 
 
 def test_rate_and_time_left_are_logged(tmp_path, caplog):

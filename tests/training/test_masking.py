@@ -10,7 +10,6 @@ import pytest
 from clamp3.formats.patches import BOS_ID, EOS_ID, MASK_ID, encode_patches
 from clamp3.training.masking import mask_patches
 
-
 GOLDEN = Path(__file__).parent.parent / "golden" / "training" / "mask_patches.json"
 
 

@@ -1,5 +1,6 @@
 """The folder of a saved state: atomic, keyed, and for one process at a time."""
 
+import fcntl
 import multiprocessing
 import time
 
@@ -72,6 +73,26 @@ def test_who_waited_for_a_finished_training_holds_the_new_folder(tmp_path):
         first.remove()
     with second.held():
         second.save({"step": 1})
+        with pytest.raises(DataError, match="another process"), first.held(0.3):
+            pass
+
+
+def test_a_lock_on_a_deleted_folder_is_worth_nothing(tmp_path, monkeypatch):
+    """The holder finishes between the second process's opening of the lock and its locking."""
+    first, second = (ResumeFolder(tmp_path / "resume", "key") for _ in range(2))
+    holding = first.held()
+    holding.__enter__()
+    lock = fcntl.flock
+
+    def finish_first(descriptor, operation):
+        monkeypatch.setattr(fcntl, "flock", lock)
+        first.remove()
+        holding.__exit__(None, None, None)
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", finish_first)
+    with second.held(5):
+        assert (tmp_path / "resume" / "lock").exists()
         with pytest.raises(DataError, match="another process"), first.held(0.3):
             pass
 

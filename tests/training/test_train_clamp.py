@@ -110,13 +110,18 @@ def test_files_instruments_and_crops_vary(task):
     """Each of what a piece could show is shown: score or performance, named or bare, cropped."""
     pair = task.pieces.pairs[9]
     shown = {str(_rows(task.collate(epoch, [9]).music)[0]) for epoch in range(60)}
-    possible = set()
+    possible = {}
     for path in pair.filepaths:
-        for text in (Path(path).read_text(), remove_instruments(Path(path).read_text())):
+        named = Path(path).read_text()
+        for what, text in (("named", named), ("bare", remove_instruments(named))):
             patches = encode_patches(text).tolist()
             spare = max(0, len(patches) - 8)
-            possible |= {str(patches[start : start + 8]) for start in range(spare + 1)}
-    assert shown <= possible
+            crops = {str(patches[start : start + 8]) for start in range(spare + 1)}
+            possible[Path(path).suffix, what] = crops
+    assert shown <= set().union(*possible.values())
+    for kind, crops in possible.items():
+        others = set().union(*(possible[other] for other in possible if other != kind))
+        assert shown & (crops - others), kind
     assert len(shown) > 4
 
 
