@@ -64,6 +64,11 @@ def test_the_number_of_threads_makes_no_difference():
     assert made[0] == made[1]
 
 
+def test_librosa_is_loaded_only_when_needed():
+    program = "import sys, clamp3.formats.audio; print({'librosa', 'numba'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "set()\n"
+
+
 def test_silence_is_zero():
     assert not rows(np.zeros(5 * RATE, np.float32)).any()
 
@@ -89,6 +94,13 @@ def test_pitch_classes_below_middle_c(pitch):
     row = rows(tone(pitch))[0]
     assert np.argmax(row[CHROMA_LOW]) == pitch % 12
     assert row[CHROMA_LOW].max() > 0.7
+
+
+@pytest.mark.parametrize("chord", [(60, 64, 67), (62, 65, 69), (70, 74, 77)])
+def test_a_chord_shows_its_pitch_classes(chord):
+    chroma = rows(sum(tone(pitch) for pitch in chord))[0, CHROMA_HIGH]
+    inside = sorted(pitch % 12 for pitch in chord)
+    assert chroma[inside].min() > 2 * np.delete(chroma, inside).max()
 
 
 def test_a_higher_tone_stands_in_a_higher_band():
