@@ -33,6 +33,7 @@ from clamp3.models.weights import (
 CONFIG = "config.json"
 TOKENIZER = "tokenizer"  # the part that stands for tokenizer.json
 M3_PARTS = ("encoder", "decoder")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class CheckpointConfig(Section):
@@ -162,7 +163,13 @@ def read_config(folder: Path) -> M3CheckpointConfig | ClampCheckpointConfig:
     return config
 
 
-def load_m3(folder: Path, *, device: str | torch.device = "cpu", verify: bool = False) -> M3Model:
+def load_m3(
+    folder: Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    verify: bool = False,
+) -> M3Model:
     """The M3 model of a checkpoint folder, in eval mode.
 
     `verify` and the errors are those of load_clamp.
@@ -173,7 +180,7 @@ def load_m3(folder: Path, *, device: str | torch.device = "cpu", verify: bool = 
     with empty_weights():
         model = M3Model(config.architecture)
     _load_parts(model, folder, config, verify)
-    return model.to(device).eval()
+    return model.to(device=device, dtype=dtype).eval()
 
 
 def load_clamp(

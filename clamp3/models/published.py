@@ -1,5 +1,6 @@
 """The originals' checkpoints: .pth files of M3, CLaMP 2 and CLaMP 3 as models of this package."""
 
+import json
 import pickle
 import re
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from clamp3.models.weights import (
 
 DECODER_LAYERS = 3  # of the published M3; a CLaMP checkpoint holds no decoder to count
 MAX_TOKENS = 128  # where the file's name does not say
+ARCHITECTURE = "architecture"  # JSON; in files that this package wrote
 NOTED = ("epoch", "best_epoch", "min_eval_loss", "modality")
 # Constants that older versions of transformers stored with the weights.
 CONSTANTS = (".position_ids", ".token_type_ids", ".attn.bias", ".attn.masked_bias")
@@ -64,8 +66,14 @@ def read_published(
     path = Path(path)
     content = _read(path)
     state = _clean(content.get("model", content), path)
+    told = _told(content)
     with empty_weights():
-        model = _model(state, path, text_heads, max_tokens or _named_tokens(path))
+        model = _model(
+            state,
+            path,
+            text_heads or told.get("num_attention_heads"),
+            max_tokens or told.get("max_tokens") or _named_tokens(path),
+        )
     if not torch.equal(state.get(EMBEDDING, torch.empty(0)), state.pop(TIED, torch.empty(0))):
         raise CheckpointError(f"{path}: {TIED} and {EMBEDDING} differ, expected one tensor")
     check_tensors(state, shapes_of(model), str(path))
@@ -91,6 +99,13 @@ def _read(path: Path) -> dict:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, expected a dictionary")
     return content
+
+
+def _told(content: dict) -> dict:
+    """What a file that this package wrote says of its text tower."""
+    told = content.get(ARCHITECTURE)
+    architecture = json.loads(told) if isinstance(told, str) else {}
+    return architecture.get("text") or {}
 
 
 def _clean(state: object, path: Path) -> Tensors:
@@ -167,7 +182,7 @@ def _layers(state: Tensors, prefix: str) -> int:
 
 
 def _named_tokens(path: Path) -> int:
-    named = re.search(r"_t_length_(\d+)_", path.name)
+    named = re.search(r"_t_length_(\d+)(?=[_.])", path.name)
     return int(named[1]) if named else MAX_TOKENS
 
 

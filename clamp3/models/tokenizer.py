@@ -133,6 +133,32 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     write_json(Path(folder) / "tokenizer_config.json", settings | ROLES)
 
 
+def check_tokenizer(tokenizer: PreTrainedTokenizerFast, vocabulary_size: int, where: str) -> None:
+    """Raise CheckpointError for a tokenizer that would feed the text model nonsense.
+
+    That is one with ids that the model does not know, one that knows no words, or one that reads
+    `</s>` between two lines as letters.
+    """
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= vocabulary_size:
+        raise CheckpointError(
+            f"{where}: the tokenizer has the id {largest}, the text model {vocabulary_size} "
+            "tokens; expected the tokenizer of that model"
+        )
+    ids = encode_texts(tokenizer, ["a calm waltz\nin C major"])[0]
+    inside = ids[1:-1]
+    if (ids[:1], ids[-1:]) != ([0], [2]) or 2 not in inside:
+        raise CheckpointError(
+            f"{where}: a text of two lines becomes {ids}; expected <s> (0) … </s> (2) … </s> (2), "
+            "as XLM-R's tokenizer gives"
+        )
+    if all(token in (2, 3) for token in inside):
+        raise CheckpointError(
+            f"{where}: the tokenizer knows none of the words in a plain English text, only <unk>; "
+            "is its vocabulary empty, or another model's?"
+        )
+
+
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer of a folder with a tokenizer.json, ours or a published XLM-R's.
 

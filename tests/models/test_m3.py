@@ -9,7 +9,14 @@ from torch.nn import functional
 from clamp3.config import M3Architecture
 from clamp3.errors import ConfigError
 from clamp3.models.encoders import empty_weights
-from clamp3.models.m3 import CHARACTERS, PAD, M3Model, PatchEmbedding, length_buckets
+from clamp3.models.m3 import (
+    CHARACTERS,
+    PAD,
+    M3Model,
+    PatchEmbedding,
+    kept_chances,
+    length_buckets,
+)
 
 INPUTS = ("original", "mask", "shuffle")
 
@@ -257,3 +264,39 @@ def test_heads_that_cannot_share_the_width_are_refused():
 def test_the_output_layer_is_the_character_embedding():
     model = M3Model(architecture("K"))
     assert model.decoder.base.lm_head.weight is model.decoder.base.transformer.wte.weight
+
+
+def test_patches_are_written_character_by_character():
+    decoder = m3_model("K").decoder.eval()
+    features = torch.randn(5, 64, generator=torch.Generator().manual_seed(1))
+
+    def draw(**options):
+        return decoder.generate(features, torch.Generator().manual_seed(2), **options)
+
+    written = draw()
+    assert written.shape == (5, 16)
+    assert (written[:, 0] == 1).all()
+    assert torch.equal(written, draw())
+    assert not torch.equal(written, decoder.generate(features, torch.Generator().manual_seed(3)))
+    for row in written.tolist():
+        if 2 in row:
+            assert not any(row[row.index(2) + 1 :])
+
+
+def test_the_likeliest_characters_follow_from_the_logits():
+    decoder = m3_model("K").decoder.eval()
+    features = torch.randn(3, 64, generator=torch.Generator().manual_seed(1))
+    written = decoder.generate(features, torch.Generator(), top_k=1)
+    with torch.no_grad():
+        expected = decoder(features, written).argmax(dim=-1)
+    for row, wanted in zip(written.tolist(), expected.tolist(), strict=True):
+        ends = [place for place, sign in enumerate(row) if place and sign in (0, 2)] or [15]
+        assert row[1 : ends[0] + 1] == wanted[: ends[0]]
+    assert torch.equal(written, decoder.generate(features, torch.Generator(), top_p=1e-9))
+
+
+def test_unlikely_characters_are_left_out():
+    logits = torch.tensor([[0.5, 0.2, 0.2, 0.1]]).log()
+    assert torch.allclose(kept_chances(logits), logits.exp())
+    assert torch.allclose(kept_chances(logits, top_k=1), torch.tensor([[1.0, 0, 0, 0]]))
+    assert torch.allclose(kept_chances(logits, top_p=0.6), torch.tensor([[5 / 7, 2 / 7, 0, 0]]))

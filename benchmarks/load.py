@@ -1,0 +1,77 @@
+"""How long a model of the published size takes to load, and what of it is read.
+
+    python benchmarks/load.py
+
+A full-size CLaMP 3 with random weights is written to a temporary folder (2 × 1.8 GB: as a
+checkpoint folder and in the originals' layout). Each line is the best of `--rounds` with a warm
+file cache, imports not counted.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from clamp3.config import M3Architecture
+from clamp3.models.checkpoints import load_clamp, save_checkpoint
+from clamp3.models.clamp import AudioTowerConfig, ClampModel, ClampModelConfig
+from clamp3.models.exchange import export_weights
+from clamp3.models.published import read_published
+from clamp3.models.text import TextTowerConfig
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as workplace:
+        folder = Path(workplace) / "model"
+        save_checkpoint(full_size(), folder)
+        pth = export_weights(folder, Path(workplace))
+        for towers in (("text",), ("symbolic",), ("audio",), ("text", "symbolic", "audio")):
+            read = sum((folder / f"{tower}.safetensors").stat().st_size for tower in towers)
+            seconds = best(lambda towers=towers: load_clamp(folder, towers=towers), rounds)
+            print(f"{', '.join(towers):24}{seconds:6.2f} s{read / 1e6:8.0f} MB")
+        seconds = best(lambda: torch.load(pth, weights_only=True), rounds)
+        print(f"{'.pth, torch.load':24}{seconds:6.2f} s{pth.stat().st_size / 1e6:8.0f} MB")
+        seconds = best(lambda: read_published(pth), rounds)
+        print(f"{'.pth, read_published':24}{seconds:6.2f} s{pth.stat().st_size / 1e6:8.0f} MB")
+
+
+def full_size() -> ClampModel:
+    """CLaMP 3 as published, with random weights."""
+    text = TextTowerConfig(
+        vocab_size=250_002,
+        hidden_size=768,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        intermediate_size=3072,
+        max_position_embeddings=514,
+        max_tokens=128,
+    )
+    symbolic = M3Architecture(
+        patch_size=64, patch_length=512, hidden_size=768, encoder_layers=12, decoder_layers=3
+    )
+    audio = AudioTowerConfig(hidden_size=768, layers=12, max_frames=128, feature_size=768)
+    return ClampModel(
+        ClampModelConfig(
+            kind="clamp3", width=768, similarity="dot", text=text, symbolic=symbolic, audio=audio
+        )
+    )
+
+
+def best(load: Callable[[], object], rounds: int) -> float:
+    """Wall seconds of the fastest call."""
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        load()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+if __name__ == "__main__":
+    main()

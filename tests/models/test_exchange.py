@@ -1,0 +1,159 @@
+"""The originals' .pth files as checkpoint folders, and back."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from formula import clamp_model, m3_model
+from safetensors import safe_open
+
+from clamp3.errors import CheckpointError
+from clamp3.models.checkpoints import load_clamp, load_m3, read_config, save_checkpoint
+from clamp3.models.exchange import export_weights, import_weights
+from clamp3.models.tokenizer import save_tokenizer, train_tokenizer
+
+TEXTS = ["a calm waltz in C major for piano", "the violin plays sad chords", "A walking bass"]
+NAME = "weights_clamp3_saas_h_size_32_t_model_x_t_length_16_a_size_64.pth"
+
+
+@pytest.fixture(scope="module")
+def text_model(tmp_path_factory):
+    """A folder as a text model's: a tokenizer, and how many heads there are."""
+    folder = tmp_path_factory.mktemp("text") / "xlmr_tiny"
+    folder.mkdir()
+    save_tokenizer(train_tokenizer(TEXTS, 120), folder)
+    settings = {"vocab_size": 599, "hidden_size": 64, "num_attention_heads": 4}
+    (folder / "config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def written(folder, model, name=NAME, **extra):
+    path = folder / name
+    torch.save({"model": model.state_dict(), "optimizer": {"state": {}}, **extra}, path)
+    return path
+
+
+def same_weights(found, expected):
+    names = expected.state_dict()
+    assert found.state_dict().keys() == names.keys()
+    return all(torch.equal(tensor, names[name]) for name, tensor in found.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["clamp3", "clamp2"])
+def test_a_file_becomes_a_folder_with_a_part_for_each_tower(tmp_path, text_model, kind):
+    model = clamp_model("K", kind)
+    path = written(tmp_path, model, epoch=3, min_eval_loss=np.float64(1.5))
+    fingerprint = import_weights(path, tmp_path / "out", text_model=text_model, kind=kind)
+    loaded = load_clamp(tmp_path / "out", verify=True)
+    assert loaded.fingerprint == fingerprint
+    assert same_weights(loaded.model, model)
+    assert (loaded.config.text.num_attention_heads, loaded.config.text.max_tokens) == (4, 16)
+    towers = {"text", "symbolic"} | ({"audio"} if kind == "clamp3" else set())
+    assert {p.stem for p in (tmp_path / "out").glob("*.safetensors")} == towers
+    notes = read_config(tmp_path / "out").notes
+    assert (notes["epoch"], notes["min_eval_loss"], notes["tokenizer"]) == (3, 1.5, "xlmr_tiny")
+    assert (notes["source"], notes["licence"], len(notes["source_sha256"])) == (NAME, None, 64)
+
+
+def test_m3_needs_no_text_model(tmp_path):
+    model = m3_model("K")
+    import_weights(written(tmp_path, model), tmp_path / "m3", kind="m3", licence="CC0-1.0")
+    assert same_weights(load_m3(tmp_path / "m3", verify=True), model)
+    assert read_config(tmp_path / "m3").notes["licence"] == "CC0-1.0"
+
+
+@pytest.mark.parametrize(("word", "dtype"), [("bfloat16", "BF16"), ("float16", "F16")])
+def test_half_precision_is_stored_and_loads_as_asked(tmp_path, text_model, word, dtype):
+    path = written(tmp_path, clamp_model("K"))
+    import_weights(path, tmp_path / "half", text_model=text_model, dtype=word)
+    with safe_open(tmp_path / "half" / "audio.safetensors", "pt") as file:
+        assert {file.get_slice(name).get_dtype() for name in file.keys()} == {dtype}  # noqa: SIM118
+    whole = load_clamp(tmp_path / "half").model
+    half = load_clamp(tmp_path / "half", dtype=getattr(torch, word)).model
+    assert {p.dtype for p in whole.parameters()} == {torch.float32}
+    assert {p.dtype for p in half.parameters()} == {getattr(torch, word)}
+    assert same_weights(whole, half.float())
+
+
+@pytest.mark.parametrize("kind", ["clamp3", "clamp2", "m3"])
+def test_what_is_exported_and_imported_is_the_same(tmp_path, text_model, kind):
+    model = m3_model("K") if kind == "m3" else clamp_model("K", kind)
+    path = written(tmp_path, model, epoch=7)
+    options = {} if kind == "m3" else {"text_model": text_model}
+    first = import_weights(path, tmp_path / "first", **options)
+    exported = export_weights(tmp_path / "first", tmp_path / "pth")
+    assert exported.parent == tmp_path / "pth"
+    second = import_weights(exported.rename(tmp_path / "x.pth"), tmp_path / "second", **options)
+    assert first == second
+    content = torch.load(tmp_path / "x.pth", weights_only=True)
+    assert content["epoch"] == 7
+    assert content["model"].keys() == model.state_dict().keys()
+
+
+def test_an_export_is_named_by_the_published_scheme(tmp_path, text_model):
+    import_weights(written(tmp_path, clamp_model("K")), tmp_path / "c", text_model=text_model)
+    assert export_weights(tmp_path / "c", tmp_path).name == (
+        "weights_clamp3_h_size_32_t_length_16_a_size_64_a_layers_1_a_length_16_s_size_64_"
+        "s_layers_1_p_size_16_p_length_8.pth"
+    )
+    save_checkpoint(m3_model("K"), tmp_path / "m3")
+    assert export_weights(tmp_path / "m3", tmp_path).name == (
+        "weights_m3_h_size_64_t_layers_1_p_layers_1_p_size_16_p_length_8.pth"
+    )
+    assert export_weights(tmp_path / "m3", tmp_path / "mine.pth") == tmp_path / "mine.pth"
+
+
+def test_what_does_not_fit_is_one_sentence(tmp_path, text_model):
+    path = written(tmp_path, clamp_model("K"))
+    with pytest.raises(CheckpointError, match="no such file"):
+        import_weights(tmp_path / "nothing.pth", tmp_path / "out", text_model=text_model)
+    with pytest.raises(CheckpointError, match=r"weights of clamp3, expected m3"):
+        import_weights(path, tmp_path / "out", text_model=text_model, kind="m3")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: no such file"):
+        import_weights(path, tmp_path / "out", text_model=tmp_path / "nowhere")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_text_model_is_refused(tmp_path, text_model):
+    path = written(tmp_path, clamp_model("K"))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "tokenizer.json").write_bytes((text_model / "tokenizer.json").read_bytes())
+    (other / "config.json").write_text('{"hidden_size": 768, "num_attention_heads": 4}')
+    with pytest.raises(CheckpointError, match=r"hidden_size is 768, but the weights .* with 64"):
+        import_weights(path, tmp_path / "out", text_model=other)
+
+
+def degenerate(tokenizer, change):
+    content = json.loads(tokenizer)
+    change(content)
+    return json.dumps(content)
+
+
+def all_unknown(content):
+    special = {token["content"] for token in content["added_tokens"]}
+    vocabulary = content["model"]["vocab"]
+    content["model"]["vocab"] = {t: i for t, i in vocabulary.items() if t in special}
+    content["model"]["merges"] = []
+
+
+def too_large(content):
+    content["model"]["vocab"] |= {f"word{n}": 500 + n for n in range(200)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (all_unknown, "knows none of the words"),
+        (too_large, "the id 699, the text model 599"),
+    ],
+)
+def test_a_degenerate_tokenizer_is_refused(tmp_path, text_model, change, message):
+    path = written(tmp_path, clamp_model("K"))
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    text = degenerate((text_model / "tokenizer.json").read_text(), change)
+    (folder / "tokenizer.json").write_text(text)
+    with pytest.raises(CheckpointError, match=message):
+        import_weights(path, tmp_path / "out", text_model=folder, text_heads=4)
