@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from clamp3.errors import Clamp3Error, ConfigError, FormatError
+from clamp3.errors import Clamp3Error, ConfigError
 
 app = typer.Typer(
     help="Music retrieval across text, scores, performances and recordings.",
@@ -25,7 +25,9 @@ Sources = Annotated[
     list[Path],
     typer.Argument(metavar="SOURCE…", help="Files or folders: ABC, MusicXML, MIDI, MTF, text, …"),
 ]
-ModelFolder = Annotated[Path, typer.Option("--model", help="A model folder.")]
+ModelSource = Annotated[
+    str, typer.Option("--model", help="A model folder, or owner/name on the hub.")
+]
 AdapterFolder = Annotated[
     Path | None, typer.Option("--adapter", help="A LoRA folder for scores or performances.")
 ]
@@ -46,6 +48,7 @@ class Target(StrEnum):
     abc = "abc"
     interleaved = "interleaved"
     mtf = "mtf"
+    midi = "midi"
 
 
 class Modality(StrEnum):
@@ -55,6 +58,34 @@ class Modality(StrEnum):
     abc = "abc"
     mtf = "mtf"
     audio = "audio"
+
+
+class WeightsKind(StrEnum):
+    """What a file of the originals can hold."""
+
+    m3 = "m3"
+    clamp2 = "clamp2"
+    clamp3 = "clamp3"
+
+
+class VectorForm(StrEnum):
+    """What `clamp3 embed` can write."""
+
+    parquet = "parquet"
+    npy = "npy"
+
+
+class Precision(StrEnum):
+    """What `clamp3 embed` can compute in."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+    @property
+    def dtype(self) -> str:
+        """Its name in Python."""
+        return {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[self.value]
 
 
 def _tells_errors(command: Callable) -> Callable:
@@ -81,33 +112,127 @@ def main() -> None:
 @_tells_errors
 def embed(
     sources: Sources,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .parquet file to write.")],
-    model: ModelFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The .parquet file, or the folder.")],
+    model: ModelSource,
+    temporal: Annotated[
+        bool, typer.Option("--temporal", help="A vector for each patch, token or frame.")
+    ] = False,
+    form: Annotated[
+        VectorForm, typer.Option("--format", help="One table, or a tree of .npy files.")
+    ] = VectorForm.parquet,
+    precision: Annotated[Precision, typer.Option(help="What to compute in.")] = Precision.fp32,
     adapter: AdapterFolder = None,
     mert: MertFolder = None,
+    abc_as_is: Annotated[
+        bool, typer.Option("--abc-as-is", help="Do not interleave standard ABC.")
+    ] = False,
+    keep_unit_length: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-unit-length/--drop-unit-length",
+            help="L:1/8 in scores; kept for CLaMP 2 and dropped else, as by the originals.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that read files; by their number.")
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option("--device", "--devices", help="cpu, cuda, or several: cuda:0,cuda:1."),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Copies of the model that compute side by side.")
+    ] = 1,
     batch_tokens: BatchTokens = 8192,
     threads: Threads = None,
-    device: Device = None,
 ) -> None:
-    """Embed files of any kind into one table; those that fail are listed beside it.
+    """Embed files of any kind; those that fail are listed beside the result.
 
-    OUT gets the columns id (the path below the given folder), modality and embedding; what could
-    not be embedded, and why, stands in OUT with the ending .rejected.tsv.
+    OUT is a table with the columns id (the path below the given folder), modality, sha256 and
+    embedding; or, with --format npy, a folder with a file [1, D] or [1, N, D] for each file. What
+    could not be embedded, and why, stands in OUT with the ending .rejected.tsv, or in rejected.tsv
+    of the folder. Stopped at any moment, the same command does the rest.
     """
-    from clamp3.retrieval.search import Embedder, find_sources
-    from clamp3.retrieval.vectors import write_vectors
+    from clamp3.retrieval.embed_command import embed_sources, listed_devices
+    from clamp3.retrieval.embedder import load_model
 
-    if out.suffix != ".parquet":
-        raise ConfigError(f"{out}: the last argument is the table to write and ends in .parquet")
+    if (form is VectorForm.parquet) != (out.suffix == ".parquet"):
+        raise ConfigError(
+            f"{out}: the last argument is the table to write and ends in .parquet, or with "
+            "--format npy a folder"
+        )
     _set_threads(threads)
-    found, refused = find_sources(sources)
-    vectors, failed = Embedder(
-        model, adapter=adapter, mert=mert, batch_tokens=batch_tokens, device=device
-    ).embed_sources(found)
-    rejected = sorted([*refused, *failed], key=lambda row: row[0])
-    if vectors.ids:
-        write_vectors(out, vectors)
-    _close(len(found) + len(refused), len(vectors.ids), rejected, out.with_suffix(".rejected.tsv"))
+    names = listed_devices(devices, processes)
+    embedder = load_model(
+        model,
+        device=names[0],
+        dtype=precision.dtype,
+        adapter=adapter,
+        mert=mert,
+        batch_tokens=batch_tokens,
+        abc_as_is=abc_as_is,
+        keep_unit_length=keep_unit_length,
+    )
+    rows_in, rejected = embed_sources(
+        embedder,
+        sources,
+        out,
+        npy=form is VectorForm.npy,
+        temporal=temporal,
+        workers=workers,
+        devices=names if len(names) > 1 else (),
+    )
+    listing = out / "rejected.tsv" if form is VectorForm.npy else out.with_suffix(".rejected.tsv")
+    _close(rows_in, rows_in - len(rejected), rejected, listing)
+
+
+@app.command("import-weights")
+@_tells_errors
+def import_weights(
+    file: Annotated[Path, typer.Argument(metavar="FILE.pth", help="A file of the originals.")],
+    out: Annotated[Path, typer.Option(help="The model folder to write.")],
+    text_model: Annotated[
+        str, typer.Option(help="Where the tokenizer is: a folder, or owner/name on the hub.")
+    ] = "FacebookAI/xlm-roberta-base",
+    kind: Annotated[WeightsKind | None, typer.Option(help="What the file should hold.")] = None,
+    text_length: Annotated[
+        int | None, typer.Option(min=1, help="Longest text in tokens; by the file's name, or 128.")
+    ] = None,
+    text_heads: Annotated[
+        int | None, typer.Option(min=1, help="Attention heads of the text tower.")
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="What to store.")] = Precision.fp32,
+    licence: Annotated[str | None, typer.Option(help="Noted in the folder.")] = None,
+) -> None:
+    """Write the weights of M3, CLaMP 2 or CLaMP 3 as a model folder that all commands read.
+
+    The kind and the sizes follow from the weights. Nothing in the file is executed.
+    """
+    from clamp3.models.exchange import import_weights as import_file
+
+    fingerprint = import_file(
+        file,
+        out,
+        text_model=text_model,
+        kind=kind.value if kind else None,
+        max_tokens=text_length,
+        text_heads=text_heads,
+        dtype=precision.dtype,
+        licence=licence,
+    )
+    typer.echo(f"{out}: model {fingerprint[:16]}", err=True)
+
+
+@app.command("export-weights")
+@_tells_errors
+def export_weights(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A model folder.")],
+    out: Annotated[Path, typer.Option(help="The .pth file to write, or the folder for it.")],
+) -> None:
+    """Write a model folder as a .pth file in the originals' layout."""
+    from clamp3.models.exchange import export_weights as export_folder
+
+    typer.echo(f"{export_folder(folder, out)}", err=True)
 
 
 @app.command()
@@ -120,7 +245,7 @@ def search(
             metavar="EMBEDDINGS", help="A table, a folder of tables, or a folder of music."
         ),
     ],
-    model: ModelFolder,
+    model: ModelSource,
     adapter: AdapterFolder = None,
     mert: MertFolder = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many results.")] = 10,
@@ -129,11 +254,12 @@ def search(
     device: Device = None,
 ) -> None:
     """Print what is nearest to the query: rank, cosine, id and modality, parted by tabs."""
-    from clamp3.retrieval.search import Embedder, query_vector, read_tables
+    from clamp3.retrieval.embedder import load_model
+    from clamp3.retrieval.search import query_vector, read_tables
     from clamp3.retrieval.search import search as find_nearest
 
     _set_threads(threads)
-    embedder = Embedder(model, adapter=adapter, mert=mert, device=device)
+    embedder = load_model(model, adapter=adapter, mert=mert, device=device)
     tables = read_tables(where, embedder)
     vector = query_vector(query, embedder)
     for rank, hit in enumerate(find_nearest(vector, tables, top_k, modality=modality), start=1):
@@ -144,30 +270,49 @@ def search(
 @app.command()
 @_tells_errors
 def convert(
-    sources: Sources,
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE…", help="Files or folders: ABC, MusicXML, MIDI, MTF."),
+    ],
     to: Annotated[Target, typer.Option(help="The form to write.")],
-    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to.")],
+    keep_metadata: Annotated[
+        bool, typer.Option("--keep-metadata", help="Keep text events in MTF.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; one per core by default.")
+    ] = None,
+    seconds_per_file: Annotated[
+        float, typer.Option(min=0.1, help="After these it is rejected.")
+    ] = 60,
+    force: Annotated[bool, typer.Option("--force", help="Make again what is up to date.")] = False,
 ) -> None:
-    """Convert scores to ABC or interleaved ABC, and MIDI to MTF, one file for each.
+    """Convert scores to ABC or interleaved ABC, and MIDI to MTF or back, one file for each.
 
-    Files keep their place below the given folder; where two would get one name, each keeps its
-    old suffix before the new one. Failures are listed in rejected.tsv of the folder.
+    Outputs keep their place below the given folder; where two would get one name, each keeps its
+    old suffix before the new one. What fails is listed in rejected.tsv of DIR, what is no music
+    in skipped.tsv. Stopped at any moment, the same command does the rest.
     """
-    from clamp3.files import write_text
-    from clamp3.retrieval.sources import attempt, convert_piece, find_sources, target_names
+    from clamp3.data.file_conversion import convert_files
 
-    found, rejected = find_sources(sources)
-    done = 0
-    read = functools.partial(convert_piece, target=to.value)
-    for source, name in target_names(found, to.value):
-        try:
-            write_text(out / name, attempt(read, source))
-            done += 1
-        except FormatError as error:
-            rejected.append((source.id, error))
-    _close(
-        done + len(rejected), done, sorted(rejected, key=lambda row: row[0]), out / "rejected.tsv"
-    )
+    if keep_metadata and to is not Target.mtf:
+        raise ConfigError("--keep-metadata: only MTF can leave text events out (--to mtf)")
+    try:
+        report = convert_files(
+            sources,
+            out,
+            to.value,
+            keep_metadata=keep_metadata,
+            workers=workers,
+            seconds_per_file=seconds_per_file,
+            force=force,
+        )
+    except KeyboardInterrupt:
+        typer.echo("stopped; what is done stays, and the same command does the rest", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(str(report), err=True)
+    if not report.files_out:
+        raise typer.Exit(1)
 
 
 def _set_threads(count: int | None) -> None:

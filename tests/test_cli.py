@@ -248,34 +248,75 @@ def test_convert_to_each_form(music: Path, tmp_path: Path):
         "abc": ["a.abc", "sub/B.abc"],
         "interleaved": ["a.abc", "sub/B.abc"],
         "mtf": ["a.mtf", "sub/c.mtf"],
+        "midi": ["a.mid", "sub/c.mid"],
     }
     for target, names in wanted.items():
         out = tmp_path / target
-        code, _, said = run("convert", music, "--to", target, "--out", out)
+        code, _, said = run("convert", music, "--to", target, "--out", out, "--workers", 1)
         assert code == 0
         written = [p.relative_to(out).as_posix() for p in sorted(out.rglob("*.*")) if p.is_file()]
-        assert written == sorted([*names, "rejected.tsv"])
-        assert f"9 in, 2 out, {len(rejects(out / 'rejected.tsv'))} rejected" in said
+        visible = [name for name in written if not name.startswith(".")]
+        assert visible == sorted([*names, "rejected.tsv", "skipped.tsv"])
+        rejected, skipped = (table_of(out / name) for name in ("rejected.tsv", "skipped.tsv"))
+        assert f"in 11, out 2, rejected {len(rejected)} (see {out}/rejected.tsv)" in said
+        assert 2 + len(rejected) + len(skipped) == 11
+        assert {row[0] for row in skipped} == {
+            ".hidden.abc",
+            "a.txt",
+            "notes.pdf",
+            "sub/d.npy",
+        }
     assert (tmp_path / "abc/a.abc").read_text(encoding="utf-8") == STANDARD
     assert (tmp_path / "interleaved/a.abc").read_text(encoding="utf-8") == INTERLEAVED
     assert (tmp_path / "interleaved/sub/B.abc").read_text(encoding="utf-8").count("[V:1]") == 1
     assert (tmp_path / "mtf/sub/c.mtf").read_text(encoding="utf-8").startswith("ticks_per_beat 480")
-    assert mido.MidiFile(music / "sub/c.mid").ticks_per_beat == 480
+    assert (tmp_path / "midi/sub/c.mid").read_bytes() == (music / "sub/c.mid").read_bytes()
+    assert mido.MidiFile(tmp_path / "midi/a.mid").ticks_per_beat == 480
 
 
-def test_convert_gives_no_two_files_one_name(tmp_path: Path):
-    for name in ("x.xml", "x.musicxml", "y.xml"):
-        (tmp_path / name).write_text(MUSICXML, encoding="utf-8")
-    assert run("convert", tmp_path, "--to", "abc", "--out", tmp_path / "out")[0] == 0
-    names = sorted(path.name for path in (tmp_path / "out").glob("*.abc"))
-    assert names == ["x.musicxml.abc", "x.xml.abc", "y.abc"]
+def table_of(path: Path) -> list[list[str]]:
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    assert head == "path\tkind\treason"
+    return [line.split("\t") for line in lines]
 
 
 def test_convert_fails_when_everything_failed(music: Path, tmp_path: Path):
     code, _, said = run("convert", music / "a.txt", "--to", "mtf", "--out", tmp_path / "out")
     assert code == 1
-    assert "1 in, 0 out, 1 rejected" in said
-    assert rejects(tmp_path / "out/rejected.tsv")[0][1] == "no_conversion"
+    assert said.strip() == f"in 1, out 0, rejected 1 (see {tmp_path / 'out/rejected.tsv'})"
+    assert table_of(tmp_path / "out/rejected.tsv")[0][1] == "no_conversion"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["missing", "--to", "abc", "--out", "o"], "missing: no such file or folder"),
+        (["a.abc", "--to", "abc", "--out", "a.mtf"], "a.mtf: cannot be written to"),
+        ([".", "--to", "abc", "--out", "."], "choose another --out"),
+        (["a.abc", "--to", "abc", "--out", "o", "--keep-metadata"], "--keep-metadata"),
+    ],
+)
+def test_convert_says_what_is_wrong(
+    words: list, message: str, music: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(music)
+    code, _, said = run("convert", *words)
+    assert code == 1
+    assert said.startswith("error: ")
+    assert len(said.splitlines()) == 1
+    assert message in said
+
+
+def test_convert_stopped_by_the_user_says_how_to_go_on(
+    music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("clamp3.data.file_conversion.convert_files", interrupted)
+    code, _, said = run("convert", music, "--to", "abc", "--out", tmp_path / "out")
+    assert code == 130
+    assert "the same command does the rest" in said
 
 
 def test_help_and_import_are_light():

@@ -1,36 +1,79 @@
 """From pieces to embeddings: segments of all pieces, batched by length, put together again.
 
 A piece is a text, a score (interleaved ABC), a performance (MTF) or the features of a recording.
-What does not fit a tower's window is cut into segments (clamp3.models.pooling); the embedding is
-the mean of the segments' projected vectors, weighted by length, and is not normalised.
+What does not fit a tower's window is cut into segments (clamp3.models.pooling). The embedding of a
+piece is the mean of its segments' projected vectors, weighted by length, and is not normalised; its
+temporal features are the hidden states of all its rows, before any projection.
 
-Source: sanderwood/clamp3@9016d2b code/extract_clamp3.py (--get_global)
+Padding-free attention is not used: batches of like length are more than nine tenths real.
+
+Source: sanderwood/clamp3@9016d2b code/extract_clamp3.py (with and without --get_global)
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
-from clamp3.errors import CheckpointError, FormatError
+from clamp3.errors import CheckpointError, ConfigError, FormatError
 from clamp3.formats.patches import encode_patches
 from clamp3.models.checkpoints import LoadedClamp
-from clamp3.models.pooling import add_silence, combine, segments
+from clamp3.models.m3 import M3Model
+from clamp3.models.pooling import Segment, add_silence, combine, join_rows, segments
 from clamp3.models.text import PAD_ID
 from clamp3.models.tokenizer import encode_texts
 
+log = logging.getLogger(__name__)
 Key = TypeVar("Key")
 Piece = str | np.ndarray
+Loaded = LoadedClamp | M3Model
 
 TOWER_OF = {"text": "text", "abc": "symbolic", "mtf": "symbolic", "audio": "audio"}
 GROUP_BYTES = 2**27  # of prepared pieces held at once; batches form inside such a group
 GROUP_PIECES = 8192
+LIKENESS = 0.9  # of a batch's lengths, shortest to longest
+# Positions of a batch that are worth its fixed costs: starting the kernels of all layers.
+LIKE_ENOUGH = {"cpu": 64, "cuda": 4096}
+
+
+class Tower(NamedTuple):
+    """What reads pieces of some modality."""
+
+    window: int  # the most rows that it reads at once
+    width: int  # of its vectors
+    hidden_size: int
+    fill: int  # what rows are padded with
+    hidden: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # rows, mask -> [B, N, D]
+    project: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None  # -> [B, D]; M3: None
+    weights: torch.Tensor  # one of its tensors: where it is and of what type
+
+
+@dataclass
+class Budget:
+    """How many positions are computed at once: `tokens`, less once the memory has run out."""
+
+    tokens: int
+
+    def halve(self, longest: int, count: int) -> None:
+        """After memory ran out on `count` segments of up to `longest` rows.
+
+        Raises ConfigError where that was a single one.
+        """
+        if count < 2:
+            raise ConfigError(
+                f"out of memory on a single segment of {longest} rows: the device is too small "
+                "for this model, or something else fills its memory"
+            )
+        self.tokens = max(1, min(self.tokens, longest * count) // 2)
+        log.warning("out of memory; going on with %d positions at once", self.tokens)
 
 
 def embed_pieces(
-    loaded: LoadedClamp, modality: str, pieces: Sequence[Piece], *, batch_tokens: int = 8192
+    loaded: Loaded, modality: str, pieces: Sequence[Piece], *, batch_tokens: int = 8192
 ) -> np.ndarray:
     """The embeddings [N, D], float32, of the pieces in their order.
 
@@ -39,8 +82,10 @@ def embed_pieces(
 
     Raises FormatError for a piece that cannot be read, CheckpointError without such a tower.
     """
+    tower = tower_of(loaded, modality)
     rows = [piece_rows(loaded, modality, piece) for piece in pieces]
-    return embed_rows(loaded, modality, rows, batch_tokens)
+    vectors = embed_rows(tower, rows, Budget(batch_tokens))
+    return np.stack(vectors) if vectors else np.empty((0, tower.width), np.float32)
 
 
 def embed_stream(
@@ -54,59 +99,147 @@ def embed_stream(
 
     `read()` gives the piece; only a group of pieces is in memory at a time.
     """
+    tower, budget = tower_of(loaded, modality), Budget(batch_tokens)
     for group in _groups(_prepared(loaded, modality, pieces)):
         good = [rows for _, rows in group if not isinstance(rows, FormatError)]
-        vectors = iter(embed_rows(loaded, modality, good, batch_tokens))
+        vectors = iter(embed_rows(tower, good, budget))
         for key, rows in group:
             yield key, rows if isinstance(rows, FormatError) else next(vectors)
 
 
-def piece_rows(loaded: LoadedClamp, modality: str, piece: Piece) -> torch.Tensor:
+def tower_of(loaded: Loaded, modality: str) -> Tower:
+    """What reads pieces of this modality. Raises CheckpointError where the model has no such."""
+    if modality not in TOWER_OF:
+        raise ValueError(f"modality {modality}: expected one of {', '.join(TOWER_OF)}")
+    name = TOWER_OF[modality]
+    if isinstance(loaded, M3Model):
+        return _m3_tower(loaded, modality)
+    model, config = loaded.model, loaded.config
+    if name not in model.towers:
+        raise CheckpointError(
+            f"{modality}: this model has no {name} tower (only {', '.join(model.towers)})"
+        )
+    if name == "text" and loaded.tokenizer is None:
+        raise CheckpointError("text: the checkpoint holds no tokenizer")
+    sizes = getattr(config, name)
+    return Tower(
+        window=getattr(sizes, WINDOWS[name]),
+        width=config.width,
+        hidden_size=sizes.hidden_size,
+        fill=PAD_ID if name == "text" else 0,
+        hidden=getattr(model, f"{name}_hidden"),
+        project=lambda hidden, mask: model.project(name, hidden, mask),
+        weights=model.projection(name).weight,
+    )
+
+
+WINDOWS = {"text": "max_tokens", "symbolic": "patch_length", "audio": "max_frames"}
+
+
+def _m3_tower(model: M3Model, modality: str) -> Tower:
+    """The encoder of M3. Source: sanderwood/clamp3@9016d2b code/extract_m3.py"""
+    if TOWER_OF[modality] != "symbolic":
+        raise CheckpointError(f"{modality}: an M3 model reads scores and performances only")
+    sizes = model.architecture
+    size = sizes.hidden_size
+    weights = model.encoder.patch_embedding.bias
+    return Tower(sizes.patch_length, size, size, 0, model.encoder, None, weights)
+
+
+def piece_rows(loaded: Loaded, modality: str, piece: Piece) -> torch.Tensor:
     """What the tower reads: token ids [T], patches [P, C] or frames [F, E]; at least one row.
+
+    Scores and performances may be given as patches, uint8 [P, C], too.
 
     Raises FormatError: `bad_features` (of another width, empty, not finite) and what
     `encode_patches` raises.
     """
-    tower = _tower(loaded, modality)
+    tower_of(loaded, modality)
+    tower = TOWER_OF[modality]
     if tower == "text":
         return torch.tensor(encode_texts(loaded.tokenizer, [piece])[0])
     if tower == "audio":
         return add_silence(_checked_features(piece, loaded.config.audio.feature_size))
-    return torch.from_numpy(encode_patches(piece, patch_size=loaded.config.symbolic.patch_size))
+    if isinstance(piece, str):
+        sizes = loaded.architecture if isinstance(loaded, M3Model) else loaded.config.symbolic
+        piece = encode_patches(piece, patch_size=sizes.patch_size)
+    return torch.from_numpy(piece)
 
 
 def embed_rows(
-    loaded: LoadedClamp, modality: str, pieces: Sequence[torch.Tensor], batch_tokens: int
-) -> np.ndarray:
-    """The embeddings [N, D] of what `piece_rows` made of each piece."""
-    window = _window(loaded, modality)
-    plan = [(rows, segment) for rows in pieces for segment in segments(len(rows), window)]
-    vectors = torch.empty(len(plan), loaded.config.width)
-    for batch in batches_by_length([s.stop - s.start for _, s in plan], batch_tokens):
-        parts = [plan[place][0][plan[place][1].start : plan[place][1].stop] for place in batch]
-        vectors[batch] = _encode(loaded, modality, parts).float().cpu()
-    counts = [len(segments(len(rows), window)) for rows in pieces]
-    weights = [segment.weight for _, segment in plan]
-    embeddings = np.empty((len(pieces), loaded.config.width), dtype=np.float32)
-    start = 0
-    for place, count in enumerate(counts):
-        own = slice(start, start + count)
-        embeddings[place] = combine(vectors[own], weights[own]).numpy()
-        start += count
+    tower: Tower, pieces: Sequence[torch.Tensor], budget: Budget, *, temporal: bool = False
+) -> list[np.ndarray]:
+    """The embedding [D], float32, of what `piece_rows` made of each piece.
+
+    With `temporal` the hidden states [N, D] of its N rows. Raises ConfigError for an M3 model
+    without `temporal`.
+    """
+    if tower.project is None and not temporal:
+        raise ConfigError(
+            "an M3 model has no space to embed in: ask for its temporal features (--temporal)"
+        )
+    plans = [segments(len(rows), tower.window) for rows in pieces]
+    cut = [rows[s.start : s.stop] for rows, plan in zip(pieces, plans, strict=True) for s in plan]
+    parts = iter(_computed(tower, cut, [s for plan in plans for s in plan], budget, temporal))
+    embeddings = []
+    for plan in plans:
+        own, weights = [next(parts) for _ in plan], [segment.weight for segment in plan]
+        joined = join_rows(own, weights) if temporal else combine(torch.stack(own), weights)
+        embeddings.append(joined.numpy())
     return embeddings
 
 
-def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+def _computed(
+    tower: Tower,
+    cut: Sequence[torch.Tensor],
+    plan: Sequence[Segment],
+    budget: Budget,
+    temporal: bool,
+) -> list[torch.Tensor]:
+    """For each segment its vector [D] or, with `temporal`, those hidden states that count."""
+    found: list[torch.Tensor] = [torch.empty(0)] * len(cut)
+    lengths = [len(part) for part in cut]
+    worth = LIKE_ENOUGH.get(tower.weights.device.type, LIKE_ENOUGH["cuda"])
+    waiting = list(batches_by_length(lengths, budget.tokens, worth))[::-1]
+    while waiting:
+        batch = waiting.pop()
+        longest = lengths[batch[0]]
+        if len(batch) > max(1, budget.tokens // max(1, longest)):  # the budget was halved
+            again = batches_by_length([lengths[place] for place in batch], budget.tokens, worth)
+            waiting += [[batch[place] for place in smaller] for smaller in again][::-1]
+            continue
+        rows = _encode(tower, [cut[place] for place in batch], temporal)
+        if rows is None:
+            _free(tower)
+            budget.halve(longest, len(batch))
+            waiting.append(batch)
+            continue
+        for place, own in zip(batch, rows, strict=True):
+            # Copied: a view would keep the whole batch in memory.
+            found[place] = own[: lengths[place]][-plan[place].weight :].clone() if temporal else own
+    return found if temporal or not found else list(torch.stack(found).cpu())
+
+
+def batches_by_length(
+    lengths: Sequence[int], batch_tokens: int, worth: int = LIKE_ENOUGH["cpu"]
+) -> Iterator[list[int]]:
     """Yield the places of `lengths` in batches of like length, the longest first, each place once.
 
-    Padded to its longest member a batch has at most `batch_tokens` positions, or one member.
+    Padded to its longest member a batch has at most `batch_tokens` positions, or one member. It
+    ends before a member that would be padded by more than a tenth, if it has `worth` positions.
     """
-    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
-    start = 0
-    while start < len(order):
-        size = max(1, batch_tokens // max(1, lengths[order[start]]))
-        yield order[start : start + size]
-        start += size
+    batch: list[int] = []
+    longest = 0
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        size = longest * len(batch)
+        unlike = lengths[place] < LIKENESS * longest and size >= worth
+        if batch and (unlike or size + longest > batch_tokens):
+            yield batch
+            batch = []
+        longest = longest if batch else lengths[place]
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def best_device() -> str:
@@ -148,28 +281,6 @@ def _groups(prepared: Iterable[tuple[Key, torch.Tensor | FormatError]]) -> Itera
         yield group
 
 
-def _tower(loaded: LoadedClamp, modality: str) -> str:
-    if modality not in TOWER_OF:
-        raise ValueError(f"modality {modality}: expected one of {', '.join(TOWER_OF)}")
-    tower = TOWER_OF[modality]
-    if tower not in loaded.model.towers:
-        raise CheckpointError(
-            f"{modality}: this model has no {tower} tower (only {', '.join(loaded.model.towers)})"
-        )
-    if tower == "text" and loaded.tokenizer is None:
-        raise CheckpointError("text: the checkpoint holds no tokenizer")
-    return tower
-
-
-def _window(loaded: LoadedClamp, modality: str) -> int:
-    """The most rows that the tower reads at once."""
-    config = loaded.config
-    tower = _tower(loaded, modality)
-    if tower == "text":
-        return config.text.max_tokens
-    return config.symbolic.patch_length if tower == "symbolic" else config.audio.max_frames
-
-
 def _checked_features(piece: np.ndarray, width: int) -> torch.Tensor:
     if piece.ndim < 2 or piece.shape[-1] != width:
         raise FormatError(
@@ -185,16 +296,32 @@ def _checked_features(piece: np.ndarray, width: int) -> torch.Tensor:
     return torch.from_numpy(features)
 
 
-def _encode(loaded: LoadedClamp, modality: str, parts: list[torch.Tensor]) -> torch.Tensor:
-    """The vectors [B, D] of segments, padded to the longest of them."""
-    tower = _tower(loaded, modality)
-    weights = next(loaded.model.parameters())
-    fill = PAD_ID if tower == "text" else 0
-    rows = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=fill)
+def _encode(tower: Tower, parts: list[torch.Tensor], temporal: bool) -> torch.Tensor | None:
+    """Vectors [B, D] or, on the CPU, hidden states [B, N, D] of segments padded to the longest.
+
+    As float32. None: the memory did not suffice.
+    """
+    rows = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=tower.fill)
     lengths = torch.tensor([len(part) for part in parts])
     mask = (torch.arange(rows.shape[1]) < lengths[:, None]).long()
     if rows.is_floating_point():
-        rows = rows.to(weights.dtype)
-    with torch.inference_mode():
-        encode_tower = getattr(loaded.model, f"encode_{tower}")
-        return encode_tower(rows.to(weights.device), mask.to(weights.device))
+        rows = rows.to(tower.weights.dtype)
+    device = tower.weights.device
+    try:
+        with torch.inference_mode():
+            seen = mask.to(device)
+            # Without a mask attention takes its fastest way.
+            hidden = tower.hidden(rows.to(device), None if mask.all() else seen)
+            # Vectors stay where they are: waiting for them would leave a GPU idle.
+            return hidden.float().cpu() if temporal else tower.project(hidden, seen).float()
+    except torch.OutOfMemoryError:
+        return None
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" not in str(error):  # the CPU has no error of its own for it
+            raise
+        return None
+
+
+def _free(tower: Tower) -> None:
+    if tower.weights.device.type == "cuda":
+        torch.cuda.empty_cache()

@@ -3,25 +3,29 @@
 Nothing here needs a model; one folder may hold scores, MIDI, texts, features and sound.
 """
 
+import functools
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from traceback import format_exception_only
 from typing import TypeVar
 
 import numpy as np
 
 from clamp3.errors import ConfigError, FormatError
-from clamp3.formats.abc import deinterleave_abc, interleave_abc
+from clamp3.formats.abc import interleave_abc
 from clamp3.formats.modality import FORMAT_BY_SUFFIX, FileFormat, detect_format
 from clamp3.formats.mtf import midi_to_mtf
 from clamp3.formats.musicxml import musicxml_to_abc
 from clamp3.retrieval.features import FrontEnd
 
 log = logging.getLogger(__name__)
+_TUNE = re.compile(r"^X:", re.MULTILINE)
+_BAR = re.compile(r"^(?![A-Za-z]:|%).*(?:\||::)", re.MULTILINE)  # outside header, comments
 Piece = TypeVar("Piece")
 
 MODALITY_OF = {
@@ -80,44 +84,31 @@ def find_sources(given: Sequence[Path]) -> tuple[list[Source], list[tuple[str, F
     return sorted(found.values(), key=lambda s: s.id), sorted(refused.values(), key=lambda r: r[0])
 
 
-def read_piece(source: Source, front_end: FrontEnd | None = None) -> str | np.ndarray:
+def read_piece(
+    source: Source, front_end: FrontEnd | None = None, *, as_is: bool = False
+) -> str | np.ndarray:
     """The piece as a model reads it: text, interleaved ABC, MTF, or features [F, E].
 
-    `front_end`: what sound files are described by.
+    `front_end`: what sound files are described by. `as_is`: ABC goes to the model as it stands in
+    the file, see `score_text`.
 
     Raises FormatError where the file cannot be read or converted.
     """
     if source.file_format is FileFormat.NUMPY:
         return _read_features(source.path)
     if source.file_format is FileFormat.AUDIO:
-        from clamp3.formats.audio import read_audio
+        from clamp3.formats.audio import Recording
 
         if front_end is None:
             raise FormatError("no_front_end", "a sound file, and no front end to describe it")
-        return front_end.features(read_audio(source.path))
+        return front_end.features(Recording.read(source.path))
     return {
-        FileFormat.TEXT: _read_text,
+        FileFormat.TEXT: functools.partial(_read_text, blank=True),
         FileFormat.MTF: _read_text,
-        FileFormat.ABC: lambda path: interleaved(_read_text(path)),
+        FileFormat.ABC: lambda path: score_text(_read_text(path), as_is=as_is),
         FileFormat.MUSICXML: lambda path: interleave_abc(musicxml_to_abc(path)),
         FileFormat.MIDI: midi_to_mtf,
     }[source.file_format](source.path)
-
-
-def convert_piece(source: Source, target: str) -> str:
-    """The file as standard ABC (`abc`), interleaved ABC (`interleaved`) or MTF (`mtf`).
-
-    Raises FormatError where it cannot be read, or holds what has no such form.
-    """
-    if not _has_form(source, target):
-        kind = source.file_format.value
-        raise FormatError("no_conversion", f"a file of format {kind} has no form {target}")
-    if target == "abc":
-        if source.file_format is FileFormat.MUSICXML:
-            return musicxml_to_abc(source.path)
-        text = _read_text(source.path)
-        return deinterleave_abc(text) if _is_interleaved(text) else text
-    return str(read_piece(source))
 
 
 def attempt(read: Callable[[Source], Piece], source: Source) -> Piece:
@@ -136,38 +127,17 @@ def attempt(read: Callable[[Source], Piece], source: Source) -> Piece:
         raise FormatError("internal_error", format_exception_only(error)[-1].strip()) from error
 
 
-def _has_form(source: Source, target: str) -> bool:
-    return source.modality == ("mtf" if target == "mtf" else "abc")
+def score_text(text: str, *, as_is: bool = False) -> str:
+    """The text of an ABC file as a model reads it: standard ABC interleaved, all else as it is.
 
+    Standard ABC is a tune: a line `X:` and bars. The line ends of the result are `\\n`.
 
-def target_names(sources: Sequence[Source], target: str) -> list[tuple[Source, str]]:
-    """For each source the name of the file it is converted to: its id with another suffix.
-
-    Where two that can be converted would get the same name, the suffix is added to the old one.
+    Differs: the originals take every file as it is, standard ABC too (`as_is` does so); models were
+    trained on interleaved ABC alone.
     """
-    suffix = ".mtf" if target == "mtf" else ".abc"
-    names = [str(PurePosixPath(source.id).with_suffix(suffix)) for source in sources]
-    taken = Counter(
-        name.casefold()  # not every file system tells case
-        for source, name in zip(sources, names, strict=True)
-        if _has_form(source, target)
-    )
-    return [
-        (source, name if taken[name.casefold()] < 2 else source.id + suffix)
-        for source, name in zip(sources, names, strict=True)
-    ]
-
-
-def interleaved(text: str) -> str:
-    """Interleaved ABC of either kind of ABC; what is interleaved already stays to the letter."""
-    return text if _is_interleaved(text) else interleave_abc(text)
-
-
-def _is_interleaved(text: str) -> bool:
-    """Whether bars stand in rows `[V:1]…|[V:2]…|` under a header without the `X:` of a tune."""
-    lines = text.splitlines()
-    rows = any(line.startswith("[V:") for line in lines)
-    return rows and not any(line.startswith("X:") for line in lines)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    standard = _TUNE.search(text) and _BAR.search(text)
+    return text if as_is or not standard else interleave_abc(text)
 
 
 def _shared_folder(given: Sequence[Path]) -> Path:
@@ -209,8 +179,11 @@ def _format_of(path: Path) -> FileFormat:
     return file_format
 
 
-def _read_text(path: Path) -> str:
-    """Line ends become `\\n`, as in the files that models were trained on."""
+def _read_text(path: Path, blank: bool = False) -> str:
+    """Line ends become `\\n`, as in the files that models were trained on.
+
+    `blank`: spaces alone are a text, as for the originals.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -219,16 +192,31 @@ def _read_text(path: Path) -> str:
         ) from error
     except OSError as error:
         raise FormatError("unreadable_file", f"cannot be read: {error.strerror}") from error
-    if not text.strip():
+    if not text.strip("\n" if blank else None):
         raise FormatError("empty_file", "the file holds no text")
     return text
 
 
 def _read_features(path: Path) -> np.ndarray:
+    """Features of any type of numbers, [F, E] or with axes before.
+
+    Differs: what was saved layer by layer is read as one long sequence, as by the originals, but
+    not in silence.
+    """
     try:
         features = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise FormatError("unreadable_file", f"not a readable .npy file ({error})") from error
     if not isinstance(features, np.ndarray) or features.dtype.kind not in "fiu":
         raise FormatError("bad_features", "expected one array of numbers")
+    if features.ndim < 2:
+        shape = list(features.shape)
+        raise FormatError("bad_features", f"an array of shape {shape}, expected [frames, width]")
+    if features.ndim > 2 and features[..., 0, 0].size > 1:
+        log.warning(
+            "%s: features of shape %s are read as one sequence of all their layers; was the mean "
+            "over the layers forgotten (--mean_features)?",
+            path,
+            list(features.shape),
+        )
     return features

@@ -13,6 +13,14 @@ from clamp3.files import atomic_path, read_table
 
 ROWS_PER_GROUP = 16384  # 48 MiB at width 768
 ORIGIN = ("fingerprint", "space", "modality", "collection")
+# Neither compressed nor with a dictionary, both of which only cost time on such numbers.
+LAYOUT = {
+    "compression": "none",
+    "use_dictionary": False,
+    "write_statistics": False,
+    "write_page_checksum": True,
+}
+CONTENT = "sha256"  # the column with the hash of the file that a row was made from
 
 
 @dataclass(frozen=True)
@@ -69,8 +77,7 @@ def manifest_name(path: Path) -> tuple[str, str, str]:
 def write_vectors(path: Path, vectors: Vectors) -> None:
     """Write columns id, one for each label, and embedding: fixed_size_list<float32>[D].
 
-    Neither compressed nor with a dictionary, both of which only cost time on such numbers. The
-    bytes depend on the content alone.
+    The bytes depend on the content alone.
     """
     flat = np.ascontiguousarray(vectors.embeddings, dtype=np.float32)
     columns = {"id": pa.array(vectors.ids, pa.string())}
@@ -81,11 +88,8 @@ def write_vectors(path: Path, vectors: Vectors) -> None:
         pq.write_table(
             pa.table(columns).replace_schema_metadata(metadata),
             draft,
-            compression="none",
-            use_dictionary=False,
-            write_statistics=False,
             row_group_size=ROWS_PER_GROUP,
-            write_page_checksum=True,
+            **LAYOUT,
         )
 
 
@@ -104,6 +108,11 @@ def read_vectors(path: Path) -> Vectors:
             f"{', '.join(missing) or 'id or embedding'}); `clamp3 embed` writes such tables"
         )
     column = table.column("embedding").combine_chunks()
+    if not pa.types.is_fixed_size_list(column.type):
+        raise DataError(
+            f"{path}: holds temporal features, not one vector for each piece; embed without "
+            "--temporal"
+        )
     if any(table.column(name).null_count for name in table.column_names):
         raise DataError(f"{path}: a row without a value; the file must be made again")
     matrix = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
@@ -112,7 +121,7 @@ def read_vectors(path: Path) -> Vectors:
     labels = {
         name: table.column(name).to_pylist()
         for name in table.column_names
-        if name not in ("id", "embedding")
+        if name not in ("id", "embedding", CONTENT)
     }
     origin = Origin(**{name: metadata[name] for name in ORIGIN})
     return Vectors(table.column("id").to_pylist(), matrix, origin, labels)
