@@ -1,16 +1,22 @@
-"""Speed of the score and performance converters, in CPU seconds per 1,000 files.
+"""Speed and memory of the score and performance converters.
 
     python benchmarks/formats.py --goldens ../shared/goldens
 
-Own converters and their yardsticks run in turns in one process, best of `--rounds`, so that ratios
-hold on a busy machine: MTF against mido reading and writing the same text, MusicXML against a bare
-ElementTree parse of the same documents.
+Seconds per 1,000 files: CPU time on one core, wall time on all. Own converters and their
+yardsticks run in turns in one process, best of `--rounds`, so that ratios hold on a busy machine:
+MTF against mido reading and writing the same text, MusicXML against a bare ElementTree parse of
+the same documents, both without garbage collection. Last the peak memory of a fresh process that
+converts the largest score.
 """
 
 import argparse
+import gc
 import importlib.util
 import io
+import multiprocessing
 import os
+import platform
+import resource
 import time
 import zipfile
 from collections.abc import Callable
@@ -22,7 +28,8 @@ import pyarrow.parquet
 
 from clamp3.errors import FormatError
 from clamp3.formats.abc import interleave_abc
-from clamp3.formats.mtf import TEXT_TYPES, midi_to_mtf
+from clamp3.formats.mtf import TEXT_TYPES, midi_to_mtf, mtf_to_midi
+from clamp3.formats.musicxml import musicxml_to_abc
 from clamp3.formats.patches import encode_patches
 
 
@@ -31,34 +38,42 @@ def main() -> None:
     default = os.environ.get("CLAMP3_GOLDENS", "../shared/goldens")
     parser.add_argument("--goldens", type=Path, default=Path(default), help="recorded outputs")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="for `all cores`")
     options = parser.parse_args()
     if not options.goldens.is_dir():
         print(f"no recorded outputs at {options.goldens}")
         return
-    print(f"{'conversion':34}{'files':>6}{'s / 1,000 files':>17}{'yardstick / own':>17}")
+    print(f"{machine()}; load average {os.getloadavg()[0]:.1f} before the run")
+    cores = f"{options.processes} cores"
+    print(f"{'s / 1,000 files':34}{'files':>6}{'1 core':>9}{cores:>9}{'yardstick / own':>17}")
     folder = options.goldens / "formats"
-    midi = pyarrow.parquet.read_table(folder / "midi.parquet").to_pylist()
-    compare("MIDI to MTF (mido)", [row["midi"] for row in midi], midi_to_mtf, by_mido, options)
-    compare("MTF to patches", [row["mtf_m3"] for row in midi], encode_patches, None, options)
+    compare_performances(pyarrow.parquet.read_table(folder / "midi.parquet").to_pylist(), options)
+    largest = b""
     for table in ("scores_music21", "scores_extra"):
         rows = pyarrow.parquet.read_table(folder / f"{table}.parquet").to_pylist()
-        label = table.removeprefix("scores_")
-        abc = [row["standard_abc"] for row in rows if row["interleave_ok"]]
-        compare(f"{label}: interleaving", abc, interleave_abc, None, options)
-        rotated = [row["interleaved_abc"] for row in rows if row["interleave_ok"]]
-        compare(f"{label}: ABC to patches", rotated, encode_patches, None, options)
-        compare_musicxml(label, [row for row in rows if row["xml2abc_ok"]], options)
+        compare_scores(table.removeprefix("scores_"), rows, options)
+        largest = max(largest, *filter(None, map(source_of, rows)), key=document_bytes)
+    report_memory(largest)
+    print(f"load average {os.getloadavg()[0]:.1f} after the run")
 
 
-def compare_musicxml(label: str, rows: list[dict], options: argparse.Namespace) -> None:
-    """MusicXML to ABC, where the converter and the files are there."""
-    try:
-        from clamp3.formats.musicxml import musicxml_to_abc
-    except ImportError as error:
-        print(f"{label}: MusicXML to ABC left out: {error}")
-        return
-    sources = [source for source in map(source_of, rows) if source]
-    compare(f"{label}: MusicXML (ElementTree)", sources, musicxml_to_abc, bare_parse, options)
+def compare_performances(rows: list[dict], options: argparse.Namespace) -> None:
+    midi = [row["midi"] for row in rows]
+    mtf = [row["mtf_m3"] for row in rows]
+    compare("MIDI to MTF (mido)", midi, midi_to_mtf, by_mido, options)
+    compare("MTF to MIDI", mtf, mtf_to_midi, None, options)
+    compare("MTF to patches", mtf, encode_patches, None, options)
+
+
+def compare_scores(label: str, rows: list[dict], options: argparse.Namespace) -> None:
+    """Print the lines of one set of scores."""
+    sources = [source for row in rows if row["xml2abc_ok"] and (source := source_of(row))]
+    compare(f"{label}: MusicXML to ABC (parse)", sources, musicxml_to_abc, bare_parse, options)
+    rows = [row for row in rows if row["interleave_ok"]]
+    abc = [row["standard_abc"] for row in rows]
+    compare(f"{label}: interleaving", abc, interleave_abc, None, options)
+    rotated = [row["interleaved_abc"] for row in rows]
+    compare(f"{label}: ABC to patches", rotated, encode_patches, None, options)
 
 
 def compare(
@@ -77,19 +92,82 @@ def compare(
         own_seconds.append(cpu_seconds(own, inputs))
         if yardstick:
             yard_seconds.append(cpu_seconds(yardstick, inputs))
-    best = min(own_seconds)
-    ratio = f"{min(yard_seconds) / best:17.1f}" if yardstick else f"{'':17}"
-    print(f"{label:34}{len(inputs):6}{1000 * best / len(inputs):17.3f}{ratio}")
+    best, scale = min(own_seconds), 1000 / len(inputs)
+    everywhere = pool_seconds(own, inputs, options)
+    ratio = f"{min(yard_seconds) / best:17.2f}" if yardstick else ""
+    print(f"{label:34}{len(inputs):6}{scale * best:9.3f}{scale * everywhere:9.3f}{ratio}")
 
 
 def cpu_seconds(convert: Callable, inputs: list) -> float:
     start = time.process_time()
     for item in inputs:
-        try:
-            convert(item)
-        except FormatError as error:
-            print(f"refused: {error.kind}: {error}")
+        attempt(convert, item)
     return time.process_time() - start
+
+
+def pool_seconds(convert: Callable, inputs: list, options: argparse.Namespace) -> float:
+    """Wall seconds with all processes at work, once they have started."""
+    context = multiprocessing.get_context("fork")
+    with context.Pool(options.processes, keep, (convert, inputs)) as pool:
+        pool.map(convert_kept, range(options.processes))
+        seconds = []
+        for _ in range(options.rounds):
+            start = time.perf_counter()
+            for _ in pool.imap_unordered(convert_kept, range(len(inputs)), chunksize=4):
+                pass
+            seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+_kept: tuple[Callable, list]
+
+
+def keep(convert: Callable, inputs: list) -> None:
+    """What a process of the pool works on, so that no inputs travel."""
+    global _kept
+    _kept = convert, inputs
+
+
+def convert_kept(index: int) -> None:
+    convert, inputs = _kept
+    attempt(convert, inputs[index % len(inputs)])
+
+
+def attempt(convert: Callable, item: object) -> None:
+    try:
+        convert(item)
+    except FormatError as error:
+        print(f"refused: {error.kind}: {error}")
+
+
+def report_memory(source: bytes) -> None:
+    """Print what a fresh process needs for a score."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=measure_memory, args=(sender, source))
+    process.start()
+    before, peak, seconds = receiver.recv()
+    process.join()
+    print(
+        f"peak memory of the largest score ({document_bytes(source) / 1e6:.1f} MB of XML): "
+        f"{peak:.0f} MB, {before:.0f} MB of them before; {seconds:.2f} s"
+    )
+
+
+def measure_memory(pipe, source: bytes) -> None:
+    before = peak_megabytes()
+    start = time.process_time()
+    musicxml_to_abc(source)
+    pipe.send((before, peak_megabytes(), time.process_time() - start))
+
+
+def peak_megabytes() -> float:
+    """Peak memory of this process since it began."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # rusage counts what the parent held as well
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def by_mido(data: bytes) -> str:
@@ -104,11 +182,29 @@ def by_mido(data: bytes) -> str:
 
 
 def bare_parse(data: bytes) -> ElementTree.Element:
-    if data.startswith(b"PK"):
+    """The element tree of the longest member or the file, without garbage collection."""
+    gc.disable()
+    try:
+        if data.startswith(b"PK"):
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                data = archive.read(longest_member(archive))
+        return ElementTree.fromstring(data)
+    finally:
+        gc.enable()
+
+
+def document_bytes(data: bytes) -> int:
+    if not data.startswith(b"PK"):
+        return len(data)
+    try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = [name for name in archive.namelist() if not name.startswith("META-INF")]
-            data = archive.read(next(name for name in names if name.endswith("xml")))
-    return ElementTree.fromstring(data)
+            return longest_member(archive).file_size
+    except zipfile.BadZipFile:
+        return 0
+
+
+def longest_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    return max(archive.infolist(), key=lambda info: info.file_size)
 
 
 def source_of(row: dict) -> bytes | None:
@@ -118,6 +214,15 @@ def source_of(row: dict) -> bytes | None:
     spec = importlib.util.find_spec("music21")
     path = Path(spec.origin).parent / "corpus" / row["corpus_path"] if spec else None
     return path.read_bytes() if path and path.is_file() else None
+
+
+def machine() -> str:
+    """Processor, cores, Python."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

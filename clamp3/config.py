@@ -71,6 +71,17 @@ class ParseConfig(Section):
     max_rejected_share: Share
 
 
+class LimitsConfig(Section):
+    """What one score or MIDI file may hold at most; more is refused as `too_large`."""
+
+    max_document_bytes: Positive  # of a MusicXML document, out of its archive
+    max_compression_ratio: Positive  # of an archive's member to what it unpacks to
+    max_tags: Positive  # tags and attributes of a MusicXML document
+    max_voice_events: Positive  # notes, directions, bars … of each part times its voices, summed
+    max_midi_bytes: Positive
+    max_abc_characters: Positive
+
+
 class ConversionConfig(Section):
     """A step that converts pieces one by one."""
 
@@ -219,6 +230,7 @@ class Params(Section):
     splits: Splits
     corpus: CorpusConfig
     parse: ParseConfig
+    limits: LimitsConfig
     abc: ConversionConfig
     interleave: ConversionConfig
     mtf: MtfConfig

@@ -9,13 +9,15 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from traceback import format_exception_only
+from typing import NamedTuple
 
 import pyarrow as pa
 
-from clamp3.config import ConversionConfig
+from clamp3.config import ConversionConfig, LimitsConfig
 from clamp3.data.rejected import Rejected, close_step, write_rejected
 from clamp3.errors import FormatError
 from clamp3.files import write_table
+from clamp3.formats.limits import DEFAULT_LIMITS, Limits
 from clamp3.logs import progress
 
 log = logging.getLogger(__name__)
@@ -33,46 +35,76 @@ def existing_file(path: str) -> Path:
     return file
 
 
+def file_limits(limits: LimitsConfig | None) -> Limits:
+    """The limits of params.yaml as the readers take them; None: their own."""
+    return Limits(**limits.model_dump()) if limits else DEFAULT_LIMITS
+
+
+class Warned(NamedTuple):
+    """A text made of a file with faults that were forgiven; None where there were none."""
+
+    text: str
+    warning: str | None
+
+
 def convert_pieces(
     stage: str,
     column: str,
     inputs: list[tuple[str, object]],
-    convert: Callable[[object], str],
+    convert: Callable[[object], str | Warned],
     outputs: tuple[Path, Path],
     settings: ConversionConfig,
+    *,
+    warns: bool = False,
 ) -> None:
-    """Write the table and the rejected table of a step; `inputs` are (id, what to convert)."""
-    ids, texts, refused = [], [], []
+    """Write the table and the rejected table of a step; `inputs` are (id, what to convert).
+
+    A step that `warns` has a column `warning` more; its `convert` gives `Warned` texts.
+    """
+    names = ["id", column] + ["warning"] * warns
+    rows: list[tuple] = []
+    refused = []
     for piece_id, source in progress(inputs, stage, total=len(inputs)):
         result = _attempt(stage, piece_id, source, convert)
         if isinstance(result, Rejected):
             refused.append(result)
         else:
-            ids.append(piece_id)
-            texts.append(result)
-    schema = pa.schema({"id": pa.string(), column: pa.string()})
+            rows.append((piece_id, *result) if warns else (piece_id, result))
     table, rejected = outputs
-    write_table(table, pa.table({"id": ids, column: texts}, schema=schema))
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    arrays = [pa.array(values, pa.string()) for values in columns]
+    write_table(table, pa.table(arrays, names=names))
     write_rejected(rejected, refused)
+    _log_warnings(stage, rows if warns else [])
     close_step(
         stage,
         refused,
         rows_in=len(inputs),
-        rows_out=len(ids),
+        rows_out=len(rows),
         max_rejected_share=settings.max_rejected_share,
     )
 
 
+def _log_warnings(stage: str, rows: list[tuple]) -> None:
+    warned = [(piece_id, warning) for piece_id, _, warning in rows if warning]
+    if warned:
+        first, warning = warned[0]
+        log.info(
+            "%s: %d faulty files were read, for example %s: %s", stage, len(warned), first, warning
+        )
+
+
 def _attempt(
-    stage: str, piece_id: str, source: object, convert: Callable[[object], str]
-) -> str | Rejected:
+    stage: str, piece_id: str, source: object, convert: Callable[[object], str | Warned]
+) -> str | Warned | Rejected:
     """The text, or why there is none. No exception leaves, so that one piece stops no shard."""
     try:
-        text = convert(source)
+        result = convert(source)
+        text = result.text if isinstance(result, Warned) else result
         if not text.strip():
             raise FormatError("empty_piece", "nothing is left of it after conversion")
         text.encode("utf-8")
-        return text
+        return result
     except FormatError as error:
         return Rejected(piece_id, stage, error.kind, str(error))
     except OSError as error:

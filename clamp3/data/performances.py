@@ -2,24 +2,33 @@
 
 from pathlib import Path
 
-from clamp3.config import MtfConfig
-from clamp3.data.conversion import convert_pieces, existing_file
+from clamp3.config import LimitsConfig, MtfConfig
+from clamp3.data.conversion import Warned, convert_pieces, existing_file, file_limits
 from clamp3.files import read_table
-from clamp3.formats.mtf import midi_to_mtf
+from clamp3.formats.mtf import read_midi
 
 
 def convert_performances(
-    catalog_part: Path, table: Path, rejected: Path, settings: MtfConfig
+    catalog_part: Path,
+    table: Path,
+    rejected: Path,
+    settings: MtfConfig,
+    limits: LimitsConfig | None = None,
 ) -> None:
-    """Write the MTF (columns id, mtf) of the MIDI files that a part of the catalogue names.
+    """Write the MTF (columns id, mtf, warning) of a catalogue part's MIDI files.
 
-    A piece without a MIDI file is no input.
+    A piece without a MIDI file is no input. `warning` says what was forgiven in the file
+    (`wrapped: …; trailing_bytes: …`, see clamp3.formats.mtf.read_midi), null where it is whole.
     """
     columns = read_table(catalog_part, columns=["id", "mid_path"]).to_pydict()
     named = zip(columns["id"], columns["mid_path"], strict=True)
 
-    def convert(path: str) -> str:
-        return midi_to_mtf(existing_file(path), keep_metadata=settings.keep_metadata)
+    bounds = file_limits(limits)
+
+    def convert(path: str) -> Warned:
+        file = existing_file(path)
+        mtf, warnings = read_midi(file, keep_metadata=settings.keep_metadata, limits=bounds)
+        return Warned(mtf, "; ".join(map(str, warnings)) or None)
 
     inputs = [(piece_id, path) for piece_id, path in named if path]
-    convert_pieces("mtf", "mtf", inputs, convert, (table, rejected), settings)
+    convert_pieces("mtf", "mtf", inputs, convert, (table, rejected), settings, warns=True)

@@ -2,19 +2,24 @@
 
 from pathlib import Path
 
-from clamp3.config import ConversionConfig
-from clamp3.data.conversion import convert_pieces, existing_file
+from clamp3.config import ConversionConfig, LimitsConfig
+from clamp3.data.conversion import convert_pieces, existing_file, file_limits
 from clamp3.files import read_table
 from clamp3.formats.musicxml import musicxml_to_abc
 
 
 def convert_scores(
-    catalog_part: Path, table: Path, rejected: Path, settings: ConversionConfig
+    catalog_part: Path,
+    table: Path,
+    rejected: Path,
+    settings: ConversionConfig,
+    limits: LimitsConfig | None = None,
 ) -> None:
     """Write the standard ABC (columns id, abc) of the scores that a part of the catalogue names.
 
     A piece with a lead sheet keeps it as it is, one with a MusicXML file is converted, one with
-    neither is no input. Rows stay sorted by id.
+    neither is no input. Rows stay sorted by id. Files beyond `limits` are rejected (None: those
+    of clamp3.formats.limits, here and in the other two steps).
 
     Raises DataError when more than `settings.max_rejected_share` were rejected, after both tables
     were written; so do the other two steps.
@@ -22,8 +27,9 @@ def convert_scores(
     columns = read_table(catalog_part, columns=["id", "mxl_path", "leadsheet"])
     pieces = [row for row in columns.to_pylist() if row["mxl_path"] or row["leadsheet"]]
     inputs = [(row["id"], row) for row in pieces]
-    convert_pieces("abc", "abc", inputs, _score_to_abc, (table, rejected), settings)
+    bounds = file_limits(limits)
 
+    def convert(row: dict) -> str:
+        return row["leadsheet"] or musicxml_to_abc(existing_file(row["mxl_path"]), limits=bounds)
 
-def _score_to_abc(row: dict) -> str:
-    return row["leadsheet"] or musicxml_to_abc(existing_file(row["mxl_path"]))
+    convert_pieces("abc", "abc", inputs, convert, (table, rejected), settings)

@@ -19,15 +19,23 @@ PAD_ID, BOS_ID, EOS_ID, MASK_ID = range(4)
 
 _BARLINE = re.compile(r"(\|:|::|:\||\[\||\|\||\|\]|\|)")
 _HEADER_LINE = re.compile(r"[A-Za-z]:|%%")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")  # unidecode goes by single characters, slowly
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 
-def encode_patches(text: str, *, patch_size: int = PATCH_SIZE, special: bool = True) -> np.ndarray:
+def encode_patches(
+    text: str,
+    *,
+    patch_size: int = PATCH_SIZE,
+    special: bool = True,
+    keep_unit_length: bool = False,
+) -> np.ndarray:
     """Patches of interleaved ABC or MTF text: uint8 [P, C] with C = `patch_size`.
 
     The text is MTF if its first word is `ticks_per_beat`, else ABC. It is transliterated to ASCII.
     With `special` one row of BOS stands first and one of EOS last. Lines should end in `\\n` alone,
-    as they do in files read as text.
+    as they do in files read as text. `keep_unit_length`: `L:1/8` stays, as in CLaMP 2's extraction
+    (sanderwood/clamp2@a3ebc75 code/extract_clamp2.py), though not in its training.
 
     Raises FormatError: `empty_text`, and `lone_barline` where the text ends in a line that is
     nothing but a bar line.
@@ -38,7 +46,7 @@ def encode_patches(text: str, *, patch_size: int = PATCH_SIZE, special: bool = T
     in a row shift the pairing of bars and bar lines; in MTF an event joins the patch before if
     that begins with its type's letters.
     """
-    rows = [f"\x01{patch}\x02" for patch in _split_patches(text, patch_size)]
+    rows = [f"\x01{patch}\x02" for patch in _split_patches(text, patch_size, keep_unit_length)]
     if special:
         rows = ["\x01" * patch_size, *rows, "\x01" + "\x02" * (patch_size - 1)]
     return np.array(rows, dtype=f"S{patch_size}").view(np.uint8).reshape(-1, patch_size)
@@ -88,13 +96,18 @@ def truncate_patches(
     return patches[start : start + length]
 
 
-def _split_patches(text: str, patch_size: int) -> list[str]:
-    text = text.replace("L:1/8\n", "")
+def _split_patches(text: str, patch_size: int, keep_unit_length: bool) -> list[str]:
+    if not keep_unit_length:
+        text = text.replace("L:1/8\n", "")
     if not text.isascii():
-        # unidecode leaves lone surrogates out as well, but warns.
-        text = unidecode(_SURROGATES.sub("", text))
+        text = _NOT_ASCII.sub(_transliterated, text)
     lines = _lines(text)
     return _merge_events(lines, patch_size - 2) if _is_mtf(lines) else _cut_bars(lines)
+
+
+def _transliterated(found: re.Match) -> str:
+    # unidecode leaves lone surrogates out as well, but warns.
+    return unidecode(_SURROGATES.sub("", found[0]))
 
 
 def _lines(text: str) -> list[str]:

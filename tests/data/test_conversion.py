@@ -7,10 +7,12 @@ import zipfile
 import mido
 import pyarrow as pa
 import pytest
+from repository import ROOT
 
-from clamp3.config import ConversionConfig, MtfConfig
+from clamp3.config import ConversionConfig, LimitsConfig, MtfConfig, load_params
 from clamp3.data import interleaving, scores
 from clamp3.data.catalog import SCHEMA
+from clamp3.data.conversion import file_limits
 from clamp3.data.interleaving import interleave_scores
 from clamp3.data.performances import convert_performances
 from clamp3.data.rejected import read_rejected
@@ -61,8 +63,8 @@ def midi_file(path):
 def run(step, source, tmp_path, settings=ALL, name="out"):
     table, rejected = tmp_path / f"{name}.parquet", tmp_path / f"{name}-rejected.parquet"
     step(source, table, rejected, settings)
-    columns = read_table(table).to_pydict()
-    texts = dict(zip(columns.pop("id"), *columns.values(), strict=True))
+    columns = list(read_table(table).to_pydict().values())
+    texts = dict(zip(*columns[:2], strict=True))
     return texts, {row.id: (row.stage, row.kind) for row in read_rejected(rejected)}
 
 
@@ -104,6 +106,38 @@ def test_midi_becomes_mtf(tmp_path):
     kept = MtfConfig(max_rejected_share=1.0, keep_metadata=True)
     texts, _ = run(convert_performances, source, tmp_path, kept)
     assert "hello" in texts["pdmx/Qm2"]
+
+
+def test_forgiven_faults_of_midi_files_are_told(tmp_path, caplog):
+    whole = midi_file(tmp_path / "whole.mid")
+    data = (tmp_path / "whole.mid").read_bytes()
+    (tmp_path / "faulty.mid").write_bytes(bytes(128) + data + b"\x1a")
+    rows = [{"id": "pdmx/1", "mid_path": whole}, {"id": "pdmx/2", "mid_path": "faulty.mid"}]
+    settings = MtfConfig(max_rejected_share=0.0, keep_metadata=False)
+    with caplog.at_level(logging.INFO):
+        texts, _ = run(convert_performances, catalogue(tmp_path, *rows), tmp_path, settings)
+    assert texts["pdmx/1"] == texts["pdmx/2"]
+    warnings = read_table(tmp_path / "out.parquet").column("warning").to_pylist()
+    assert warnings == [None, "wrapped: the MIDI file begins at byte 128, behind other bytes"]
+    assert "mtf: 1 faulty files were read, for example pdmx/2: wrapped" in caplog.text
+
+
+def test_files_beyond_the_limits_are_rejected(tmp_path):
+    files = {"mxl_path": score_file(tmp_path / "a.mxl"), "mid_path": midi_file(tmp_path / "a.mid")}
+    source = catalogue(tmp_path, {"id": "pdmx/1", **files})
+    usual = load_params(ROOT / "params.yaml").limits
+    assert file_limits(usual) == file_limits(None)
+    tight = LimitsConfig(**dict.fromkeys(LimitsConfig.model_fields, 1))
+    run(convert_scores, source, tmp_path, name="abc")
+    midi = MtfConfig(max_rejected_share=1.0, keep_metadata=False)
+    for step, table, settings in (
+        (convert_scores, source, ALL),
+        (interleave_scores, tmp_path / "abc.parquet", ALL),
+        (convert_performances, source, midi),
+    ):
+        for limits, refused in ((usual, []), (tight, ["too_large"])):
+            step(table, tmp_path / "t.parquet", tmp_path / "r.parquet", settings, limits)
+            assert [row.kind for row in read_rejected(tmp_path / "r.parquet")] == refused
 
 
 def test_bad_scores_cost_themselves_only(tmp_path):
@@ -161,7 +195,7 @@ def test_a_file_that_may_not_be_read_is_rejected(tmp_path):
     ],
 )
 def test_no_exception_stops_a_shard(tmp_path, monkeypatch, caplog, error, kind, reason):
-    def convert(path):
+    def convert(path, *, limits):
         if path.name == "bad.mxl":
             raise error
         return "X:1\n"
@@ -181,7 +215,7 @@ def test_no_exception_stops_a_shard(tmp_path, monkeypatch, caplog, error, kind, 
 
 @pytest.mark.parametrize("nothing", ["", " \n"])
 def test_a_text_with_nothing_in_it_is_no_result(tmp_path, monkeypatch, nothing):
-    monkeypatch.setattr(interleaving, "interleave_abc", lambda text: nothing)
+    monkeypatch.setattr(interleaving, "interleave_abc", lambda text, limits: nothing)
     abc = pa.table({"id": ["pdmx/Qm1"], "abc": ["X:1"]})
     write_table(tmp_path / "abc.parquet", abc)
     _, rejects = run(interleave_scores, tmp_path / "abc.parquet", tmp_path)
@@ -189,7 +223,7 @@ def test_a_text_with_nothing_in_it_is_no_result(tmp_path, monkeypatch, nothing):
 
 
 def test_an_interrupt_is_no_fault_of_a_piece(tmp_path, monkeypatch):
-    def interrupt(text):
+    def interrupt(text, *, limits):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(interleaving, "interleave_abc", interrupt)

@@ -114,6 +114,9 @@ def test_midi_and_mtf_there_and_back():
     assert convert_bytes(midi, FileFormat.MIDI, "midi") == midi
     assert convert_bytes(midi, FileFormat.MIDI, "mtf") == MTF.encode()
     assert convert_bytes(midi, FileFormat.MIDI, "mtf", keep_metadata=True) == WORDED.encode()
+    wrapped = b"RIFF" + (len(midi) + 12).to_bytes(4, "little") + b"RMIDdata"
+    wrapped += len(midi).to_bytes(4, "little") + midi
+    assert convert_bytes(wrapped, FileFormat.MIDI, "midi") == midi
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clamp3.errors import FormatError
-from clamp3.formats.mtf import TEXT_TYPES, midi_to_mtf, mtf_to_midi
+from clamp3.formats.limits import Limits
+from clamp3.formats.mtf import TEXT_TYPES, midi_to_mtf, mtf_to_midi, read_midi
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "midi.parquet"
 
@@ -142,10 +143,26 @@ def files_of(event):
     )
 
 
+def check_against_mido(data, keep_metadata):
+    """The same text as mido's; what mido refuses is refused, or forgiven with a warning."""
+    expected = mtf_by_mido(data, keep_metadata)
+    try:
+        mtf, warnings = read_midi(data, keep_metadata=keep_metadata)
+    except FormatError:
+        assert expected is None
+        return
+    kinds = {warning.kind for warning in warnings}
+    if expected is None:
+        assert kinds & FORGIVEN_BEYOND_MIDO
+    else:
+        assert mtf == expected
+        assert kinds <= {"trailing_bytes", "extra_tracks"}
+
+
 @given(st.one_of(files_of(channel_events), files_of(events), files_of(wild_events)), st.booleans())
 @settings(max_examples=600, deadline=None)
 def test_any_file_reads_as_mido_reads_it(data, keep_metadata):
-    assert mtf_or_none(data, keep_metadata) == mtf_by_mido(data, keep_metadata)
+    check_against_mido(data, keep_metadata)
 
 
 @st.composite
@@ -168,7 +185,7 @@ def test_damaged_files_meet_midos_verdict(rows):
     @given(damaged_files(files), st.booleans())
     @settings(max_examples=500, deadline=None)
     def check(data, keep_metadata):
-        assert mtf_or_none(data, keep_metadata) == mtf_by_mido(data, keep_metadata)
+        check_against_mido(data, keep_metadata)
 
     check()
 
@@ -279,6 +296,8 @@ def test_a_path_is_read(tmp_path):
     [
         (b"", "empty_file"),
         (b"RIFF\x00\x00\x00\x00RMIDdata", "not_midi"),
+        (b"RIFF\x00\x00\x00\x00WAVEfmt " + bytes(99), "not_midi"),
+        (bytes(300) + midi_file(b""), "not_midi"),
         (b"MThd\x00\x00", "truncated_midi"),
         (midi_file(b"")[:14], "truncated_midi"),
         (midi_file(b"\x00\x90\x3c")[:-1], "truncated_midi"),
@@ -296,9 +315,107 @@ def test_refusals(data, kind):
     assert kind_of(data) == kind
 
 
-def test_riff_wrapping_is_named():
+def test_a_riff_file_without_midi_is_named():
     with pytest.raises(FormatError, match="RIFF"):
         midi_to_mtf(b"RIFF\x00\x00\x00\x00RMIDdata")
+
+
+def test_size_limit(tmp_path):
+    data = midi_file(FIRST)
+    path = tmp_path / "a.mid"
+    path.write_bytes(data)
+    for source in (data, path):
+        with pytest.raises(FormatError, match="expected at most 30") as caught:
+            midi_to_mtf(source, limits=Limits(max_midi_bytes=30))
+        assert caught.value.kind == "too_large"
+    assert midi_to_mtf(path, limits=Limits(max_midi_bytes=len(data))) == midi_to_mtf(data)
+
+
+# What is forgiven: everything but the fault is as in the whole file
+
+END_OF_TRACK = b"\x00\xff\x2f\x00"
+FIRST = b"\x00\x90\x3c\x40\x60\x3c\x00" + END_OF_TRACK
+SECOND = b"\x10\x91\x30\x40\x60\x30\x00\x05\xff\x2f\x00"
+WHOLE = midi_file(FIRST, SECOND)
+HEADER, TRACKS = WHOLE[:14], [chunk(b"MTrk", FIRST), chunk(b"MTrk", SECOND)]
+FORGIVEN_BEYOND_MIDO = {"wrapped", "foreign_bytes", "missing_tracks", "wrong_track_size"}
+
+
+def riff(data, before=b"", after=b"", size=None):
+    size = len(data) if size is None else size
+    inside = b"RMID" + before + b"data" + size.to_bytes(4, "little") + data + after
+    return b"RIFF" + len(inside).to_bytes(4, "little") + inside
+
+
+def sized(track, size):
+    return b"MTrk" + size.to_bytes(4, "big") + track
+
+
+FORGIVEN = [
+    ("riff", riff(WHOLE), ["wrapped"]),
+    ("riff with more inside", riff(WHOLE, b"LIST\4\0\0\0INFO", b"\0DLS "), ["wrapped"]),
+    ("riff without size", riff(WHOLE, size=0), ["wrapped"]),
+    ("MacBinary", bytes(128) + WHOLE, ["wrapped"]),
+    ("chunk first", HEADER + chunk(b"XFIH", b"ab") + b"".join(TRACKS), ["foreign_bytes"]),
+    ("chunk between", HEADER + TRACKS[0] + chunk(b"XFKM", b"") + TRACKS[1], ["foreign_bytes"]),
+    (
+        "chunk that holds the name of tracks",
+        HEADER + TRACKS[0] + chunk(b"junk", b"-MTrk-") + TRACKS[1],
+        ["foreign_bytes"],
+    ),
+    ("bytes between", HEADER + TRACKS[0] + b"\0\xff\0" + TRACKS[1], ["foreign_bytes"]),
+    ("in a track", midi_file(FIRST + b"\0\xff\xff", SECOND), ["foreign_bytes"]),
+    ("in the last track", midi_file(FIRST, SECOND + b"\0\x90\xff"), ["foreign_bytes"]),
+    ("after", WHOLE + b"\0\x1a", ["trailing_bytes"]),
+    ("too many", midi_file(FIRST, SECOND).replace(b"\0\2", b"\0\7", 1), ["missing_tracks"]),
+    ("too few", WHOLE + chunk(b"MTrk", FIRST), ["extra_tracks"]),
+    ("size 0", HEADER + sized(FIRST, 0) + TRACKS[1], ["wrong_track_size"]),
+    ("no size", HEADER + TRACKS[0] + sized(SECOND, 2**32 - 1), ["wrong_track_size"]),
+    (
+        "all together",
+        riff(HEADER + sized(FIRST, 2**31 - 1) + b"abc" + TRACKS[1]).replace(b"abc", b""),
+        ["wrapped", "wrong_track_size"],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "kinds"), [case[1:] for case in FORGIVEN], ids=[case[0] for case in FORGIVEN]
+)
+def test_what_is_forgiven_is_told_and_costs_no_note(data, kinds):
+    for keep_metadata in (False, True):
+        mtf, warnings = read_midi(data, keep_metadata=keep_metadata)
+        assert mtf == midi_to_mtf(WHOLE) == mtf_by_mido(WHOLE, False)
+        assert [warning.kind for warning in warnings] == kinds
+        assert all(str(warning) == f"{warning.kind}: {warning.message}" for warning in warnings)
+        check_against_mido(data, keep_metadata)
+
+
+def test_whole_files_have_no_warning(rows):
+    found = {row["id"]: [w.kind for w in read_midi(row["midi"]).warnings] for row in rows}
+    # Its header counts one track, and it has two.
+    assert found.pop("m21_test04.mid") == ["extra_tracks"]
+    assert not any(found.values())
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (WHOLE[:-1], "truncated_midi"),
+        (WHOLE[:-9], "truncated_midi"),
+        (WHOLE[: len(HEADER + TRACKS[0]) + 3], "truncated_midi"),
+        (WHOLE[: len(HEADER + TRACKS[0]) + 6], "truncated_midi"),
+        (HEADER + sized(FIRST, len(FIRST) + 1) + TRACKS[1], "truncated_midi"),
+        (HEADER + TRACKS[0] + sized(SECOND[1:], len(SECOND)), "bad_status"),
+        (HEADER + chunk(b"MTrk", FIRST[:7]) + b"\0\x90\1" + TRACKS[1], "bad_track"),
+        (HEADER + sized(FIRST, 0) + b"junk" + TRACKS[1], "bad_track"),
+        (WHOLE[:10] + WHOLE[11:], "bad_track"),
+        (midi_file(FIRST[:-4] + b"\0\x90\xff\1" + END_OF_TRACK, SECOND), "bad_data_byte"),
+    ],
+)
+def test_what_may_have_cost_a_note_is_refused(data, kind):
+    assert mtf_by_mido(data, False) is None
+    assert kind_of(data) == kind
 
 
 def test_reading_does_without_mido():

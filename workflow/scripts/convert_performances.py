@@ -1,6 +1,6 @@
 """Convert the MIDI files of one part of the catalogue to MTF."""
 
-from clamp3.config import MtfConfig
+from clamp3.config import LimitsConfig, MtfConfig
 from clamp3.data.performances import convert_performances
 from clamp3.job import Job
 
@@ -11,4 +11,5 @@ if __name__ == "__main__":
             table=job.path("table"),
             rejected=job.path("rejected"),
             settings=job.section("mtf", MtfConfig),
+            limits=job.section("limits", LimitsConfig),
         )

@@ -1,6 +1,6 @@
 """Convert the MusicXML files of one part of the catalogue to ABC."""
 
-from clamp3.config import ConversionConfig
+from clamp3.config import ConversionConfig, LimitsConfig
 from clamp3.data.scores import convert_scores
 from clamp3.job import Job
 
@@ -11,4 +11,5 @@ if __name__ == "__main__":
             table=job.path("table"),
             rejected=job.path("rejected"),
             settings=job.section("abc", ConversionConfig),
+            limits=job.section("limits", LimitsConfig),
         )

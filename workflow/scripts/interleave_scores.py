@@ -1,6 +1,6 @@
 """Interleave the voices of one part's scores, bar by bar."""
 
-from clamp3.config import ConversionConfig
+from clamp3.config import ConversionConfig, LimitsConfig
 from clamp3.data.interleaving import interleave_scores
 from clamp3.job import Job
 
@@ -11,4 +11,5 @@ if __name__ == "__main__":
             table=job.path("table"),
             rejected=job.path("rejected"),
             settings=job.section("interleave", ConversionConfig),
+            limits=job.section("limits", LimitsConfig),
         )

@@ -10,7 +10,7 @@ from clamp3 import formats
 from clamp3.errors import FormatError
 from clamp3.formats.abc import deinterleave_abc, interleave_abc
 from clamp3.formats.modality import FORMAT_BY_SUFFIX, FileFormat, detect_format
-from clamp3.formats.mtf import midi_to_mtf, mtf_to_midi
+from clamp3.formats.mtf import midi_to_mtf, mtf_to_midi, read_midi
 from clamp3.formats.musicxml import musicxml_to_abc
 
 _SCORES = (FileFormat.MUSICXML, FileFormat.ABC)
@@ -66,9 +66,9 @@ def convert_bytes(
     """The file in the form `target`, a key of `TARGETS`: UTF-8 text with `\\n`, or MIDI.
 
     A file that has the form already comes back checked: ABC but for line ends and byte order mark
-    as it is, MTF with one event a line, MIDI to the letter. Text events stay in
-    MTF only if `keep_metadata`; in MIDI always. A carriage return inside a name of standard ABC
-    becomes a blank.
+    as it is, MTF with one event a line, MIDI to the letter unless it needed mending. Text events
+    stay in MTF only if `keep_metadata`; in MIDI always. A carriage return inside a name of standard
+    ABC becomes a blank.
 
     Raises FormatError: `no_conversion` (no way from this format), `not_utf8`, `empty_piece`, and
     what the converters raise.
@@ -115,8 +115,8 @@ _TEXTS = {"abc": _abc, "interleaved": _interleaved, "mtf": _mtf}
 def _midi(data: bytes, file_format: FileFormat) -> bytes:
     if file_format is FileFormat.MTF:
         return mtf_to_midi(_decoded(data))
-    midi_to_mtf(data)
-    return data
+    read = read_midi(data, keep_metadata=True)
+    return mtf_to_midi(read.mtf) if read.warnings else data
 
 
 def _ended(text: str) -> str:

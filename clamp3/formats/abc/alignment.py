@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from clamp3.formats.abc.voices import read_voices
 
-_UNTIMED = re.compile(r'![^!]+!|"[^"]*"|\{[^}]*\}|\[[A-Za-z]:[^\]]*\]')
+_UNTIMED = re.compile(r'![^!]+!|"[^"]*"|\{[^{}]*\}|\[[A-Za-z]:[^\[\]]*\]')
 _TUPLET = r"\((?P<p>\d{1,9})(?::(?P<q>\d{0,9}))?(?::(?P<r>\d{0,9}))?"
 _NOTE = re.compile(
-    r"(?:\[(?P<chord>[^\]]*)\]|[A-Ga-gxzXZ][,']*)"
+    r"(?:\[(?P<chord>[^\[\]]*)\]|[A-Ga-gxzXZ][,']*)"
     r"(?P<number>\d{0,9})(?P<slashes>/*)(?P<divisor>\d{0,9})"
 )
 _TIMED = re.compile(f"{_TUPLET}|{_NOTE.pattern}")

@@ -7,11 +7,12 @@ from clamp3.formats.abc.bars import Voice
 from clamp3.formats.abc.header import with_unit
 from clamp3.formats.abc.lines import VOICE_SWITCH, filled_lines
 from clamp3.formats.abc.voices import read_voices
+from clamp3.formats.limits import DEFAULT_LIMITS, Limits
 
 _LINE_WIDTH = 100
 
 
-def interleave_abc(text: str) -> str:
+def interleave_abc(text: str, *, limits: Limits = DEFAULT_LIMITS) -> str:
     """Interleaved ABC of one tune in standard ABC: header lines, then one line per bar.
 
     Any line ends are read; every line of the result ends in `\\n`. Bar lines and, on the first
@@ -19,7 +20,7 @@ def interleave_abc(text: str) -> str:
     has a note are cut at both ends. Interleaved ABC comes back as it is.
 
     Raises FormatError: `empty_file`, `several_tunes`, `no_voice` (no tune at all), `no_bars`,
-    `unequal_bars` (voices of different lengths), `empty_piece` (no note anywhere).
+    `unequal_bars` (voices of different lengths), `empty_piece` (no note anywhere), `too_large`.
 
     Source: sanderwood/clamp3@9016d2b preprocessing/abc/batch_interleaved_abc.py (abctoolkit).
     Differs: what the original refuses or garbles is read as ABC means it, because such files are
@@ -29,7 +30,7 @@ def interleave_abc(text: str) -> str:
     switch inline; field lines between the notes become inline fields; comments and continuation
     signs go; two bar lines in a row become one; an unfinished last bar is closed with `|`.
     """
-    header, voices = read_voices(text)
+    header, voices = read_voices(text, limits)
     columns = [_column(name, voice) for name, voice in voices.items()]
     rows = map("".join, zip(*columns, strict=True))
     return "\n".join([*header, *rows]) + "\n"

@@ -3,7 +3,8 @@
 import re
 
 FIELD = re.compile(r"[A-Za-z]:(?!\|)")
-VOICE_SWITCH = re.compile(r"\[V:\s*([^\]\s]+)[^\]]*\]")
+# Possessive and without a second bracket: no text is long enough to search for ever.
+VOICE_SWITCH = re.compile(r"\[V:\s*+([^\[\]\s]++)[^\[\]]*+\]")
 QUOTED = re.compile(r'"[^"]*"')
 
 _BAR_NUMBER = re.compile(r"%\d+$")
@@ -35,8 +36,5 @@ def clean_quotes(line: str) -> str:
     """
     if '"' not in line or FIELD.match(line) or line[0] == "%":
         return line
-    cleaned = line.replace('\\"', "")
-    for words in QUOTED.findall(line):
-        if "|" in words or "::" in words:
-            line = cleaned = line.replace(words, "")
-    return cleaned
+    kept = QUOTED.sub(lambda m: "" if "|" in m[0] or "::" in m[0] else m[0], line)
+    return kept if kept != line else line.replace('\\"', "")

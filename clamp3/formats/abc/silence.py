@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from clamp3.formats.abc.lines import QUOTED
 
 _DECORATION = re.compile(r"![^!]+!")
-_BRACKETED = re.compile(r"\[[^\]]+\]")
+_INLINE_FIELD = re.compile(r"\[[^\W\d_]:[^\[\]]*\]")
 _NOTE = re.compile(r"[A-Ga-g]")
 _RESTS = frozenset("zZxX")
 
@@ -23,10 +23,7 @@ def sounding_range(rows: Sequence[Sequence[str]]) -> tuple[int, int] | None:
 
 def without_fields(bar: str) -> str:
     """The bar without inline fields such as `[K:D]`."""
-    for field in _BRACKETED.findall(bar):
-        if field[1].isalpha() and field[2] == ":":
-            bar = bar.replace(field, "")
-    return bar
+    return _INLINE_FIELD.sub("", bar) if "[" in bar else bar
 
 
 def _opens(bar: str) -> bool:
@@ -41,7 +38,4 @@ def _sounds(bar: str) -> bool:
 
 
 def _without_annotations(bar: str) -> str:
-    for words in QUOTED.findall(bar):
-        if words[1] in "^_<>@":
-            bar = bar.replace(words, "")
-    return bar
+    return QUOTED.sub(lambda m: "" if m[0][1] in "^_<>@" else m[0], bar) if '"' in bar else bar

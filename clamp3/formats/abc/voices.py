@@ -7,16 +7,20 @@ from clamp3.formats.abc.bars import Voice, cut_bars
 from clamp3.formats.abc.lines import filled_lines
 from clamp3.formats.abc.parts import part_lines
 from clamp3.formats.abc.silence import sounding_range
+from clamp3.formats.limits import DEFAULT_LIMITS, Limits
 
 _DROPPED = re.compile(r"[XTCWwZ]:(?!\|)|%%MIDI")
 
 
-def read_voices(text: str) -> tuple[list[str], dict[str, Voice]]:
+def read_voices(text: str, limits: Limits = DEFAULT_LIMITS) -> tuple[list[str], dict[str, Voice]]:
     """Header lines (without line ends) and the voices of one tune, cut to the sounding bars.
 
     All voices have the same number of bars. The texts hold no line ends, comments, lyrics or
     words that contain bar lines. Raises FormatError as `interleave_abc` does.
     """
+    if len(text) > limits.max_abc_characters:
+        most = f"expected at most {limits.max_abc_characters}"
+        raise FormatError("too_large", f"a text of {len(text)} characters; {most}")
     lines = filled_lines(text)
     if not lines:
         raise FormatError("empty_file", "the text is empty; expected one tune in ABC notation")

@@ -1,7 +1,7 @@
 """The events of one track of a MIDI file."""
 
 from clamp3.errors import FormatError
-from clamp3.formats.mtf.meta import TEXT_BY_CODE, is_known, meta_head
+from clamp3.formats.mtf.meta import END, TEXT_BY_CODE, is_known, meta_head
 
 # Tick from the start, head and tail: the line is head, ticks since the event before, tail.
 # An empty head marks an event that is left out, but whose time passes all the same.
@@ -37,9 +37,12 @@ _SYSTEM_TYPES = {
 }
 
 
-def read_events(data: bytes, position: int, end: int, keep_metadata: bool) -> list[Event]:
-    """The events from `position` to `end`, which must be met exactly.
+def read_events(
+    data: bytes, position: int, end: int | None, keep_metadata: bool
+) -> tuple[list[Event], int]:
+    """The events from `position` to `end`, which must be met exactly, and where they end.
 
+    Without an `end`, the first end_of_track is the last event.
     This loop takes nearly all of the time, so channel events are handled in place.
 
     Raises IndexError where the data run out; FormatError: `bad_status`, `bad_data_byte`,
@@ -90,10 +93,12 @@ def read_events(data: bytes, position: int, end: int, keep_metadata: bool) -> li
             if not is_known(code):
                 tick -= delta  # mido gives events of unknown type no delta time
             append((tick, head, ""))
+            if end is None and head is END:
+                break
         else:
             head, tail, position = _read_system(data, status, position)
             append((tick, head, tail))
-    return events
+    return events, position
 
 
 def _variable_number(data: bytes, position: int) -> tuple[int, int]:

@@ -1,84 +1,77 @@
-"""MIDI files to MTF: chunks, tracks merged in time, lines."""
+"""MIDI files to MTF: tracks merged in time, lines."""
 
 from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from clamp3.errors import FormatError
-from clamp3.formats.mtf.events import Event, read_events
+from clamp3.formats.limits import DEFAULT_LIMITS, Limits
+from clamp3.formats.mtf.chunks import Forgiven, read_tracks, unwrapped
+from clamp3.formats.mtf.events import Event
 from clamp3.formats.mtf.meta import END
 
-_TRACK_HEADER_BYTES = 8
+
+class Performance(NamedTuple):
+    """MTF of a MIDI file, and what was wrong with the file but left no doubt about its music."""
+
+    mtf: str
+    warnings: tuple[Forgiven, ...]
 
 
-def midi_to_mtf(source: Path | bytes, *, keep_metadata: bool = False) -> str:
+def midi_to_mtf(
+    source: Path | bytes, *, keep_metadata: bool = False, limits: Limits = DEFAULT_LIMITS
+) -> str:
+    """MTF of a MIDI file, as `read_midi` reads it, without the warnings."""
+    return read_midi(source, keep_metadata=keep_metadata, limits=limits).mtf
+
+
+def read_midi(
+    source: Path | bytes, *, keep_metadata: bool = False, limits: Limits = DEFAULT_LIMITS
+) -> Performance:
     """MTF of a MIDI file, given as its path or its bytes, without a final line end.
 
     Text events (track names, lyrics, markers …) are left out unless `keep_metadata`; published
     models know MTF without them.
 
-    Raises FormatError: `unreadable_file`, `empty_file`, `not_midi`, `truncated_midi`,
+    Faults that cost no note and add none are forgiven and told as warnings:
+    `wrapped` (a RIFF file around the MIDI file, or up to 256 bytes before it), `foreign_bytes`
+    (between tracks, or behind end_of_track in one), `trailing_bytes` (after the last track),
+    `missing_tracks` and `extra_tracks` (the header counts others than there are; more than it
+    counts are not read), `wrong_track_size` (0 or the largest, for a track that ends where another
+    begins). A file that ends within a track is refused, and so is a track that its size cuts.
+
+    Raises FormatError: `unreadable_file`, `too_large`, `empty_file`, `not_midi`, `truncated_midi`,
     `type2_midi` (tracks that do not run together), `bad_track`, `bad_status`, `bad_data_byte`,
     `bad_meta`, `oversized_event`.
 
     Source: sanderwood/clamp3@9016d2b preprocessing/midi/batch_midi2mtf.py with mido 1.3.
     Reproduced on purpose: the delta time of a left-out text event and that of a meta event of
     unknown type are lost, so what follows moves earlier; published models were trained so.
+    Differs: mido stops at all that is forgiven but `trailing_bytes` and `extra_tracks`.
     """
-    data = source if isinstance(source, bytes) else _read(source)
-    ticks_per_beat, track_count, position = _read_header(data)
+    warnings: list[Forgiven] = []
+    data = unwrapped(_read(source, limits), warnings)
+    ticks_per_beat, tracks = read_tracks(data, keep_metadata, warnings)
     events: list[Event] = []
-    for number in range(1, track_count + 1):
-        start, end = _track_range(data, position, number)
-        try:
-            events += read_events(data, start, end, keep_metadata)
-        except IndexError:
-            raise FormatError(
-                "truncated_midi", f"track {number}: the file ends in the middle of its events"
-            ) from None
-        position = end
-    if track_count > 1:
+    for track in tracks:
+        events += track
+    if len(tracks) > 1:
         events.sort(key=itemgetter(0))
-    return "\n".join([f"ticks_per_beat {ticks_per_beat}", *_lines(events)])
+    mtf = "\n".join([f"ticks_per_beat {ticks_per_beat}", *_lines(events)])
+    return Performance(mtf, tuple(warnings))
 
 
-def _read(path: Path) -> bytes:
+def _read(source: Path | bytes, limits: Limits) -> bytes:
+    path = None if isinstance(source, bytes) else Path(source)
     try:
-        return Path(path).read_bytes()
+        size = path.stat().st_size if path else len(source)
+        if size > limits.max_midi_bytes:
+            most = f"expected at most {limits.max_midi_bytes}"
+            raise FormatError("too_large", f"a file of {size} bytes; {most}")
+        return path.read_bytes() if path else source
     except OSError as error:
         raise FormatError("unreadable_file", f"cannot read {path}: {error.strerror}") from error
-
-
-def _read_header(data: bytes) -> tuple[int, int, int]:
-    """Ticks per beat, number of tracks, position of the first track."""
-    if not data:
-        raise FormatError("empty_file", "the MIDI file is empty")
-    if data[:4] != b"MThd":
-        wrapped = "; it is wrapped in a RIFF file (.rmi)" if data[:4] == b"RIFF" else ""
-        raise FormatError("not_midi", f"found {data[:4]!r}, expected b'MThd' at the start{wrapped}")
-    size = int.from_bytes(data[4:8], "big")
-    header = data[8 : 8 + size]
-    if len(data) < 8 or len(header) < 6:
-        raise FormatError("truncated_midi", f"the header needs 14 bytes, the file has {len(data)}")
-    kind, track_count, ticks_per_beat = (
-        int.from_bytes(header[i : i + 2], "big", signed=True) for i in (0, 2, 4)
-    )
-    if kind == 2:
-        raise FormatError("type2_midi", "type 2: independent patterns cannot be merged in time")
-    return ticks_per_beat, track_count, 8 + size
-
-
-def _track_range(data: bytes, position: int, number: int) -> tuple[int, int]:
-    """Where the events of the track at `position` start and end."""
-    name = data[position : position + 4]
-    start = position + _TRACK_HEADER_BYTES
-    if len(data) < start:
-        raise FormatError("truncated_midi", f"the file ends before track {number}")
-    if name != b"MTrk":
-        raise FormatError(
-            "bad_track", f"byte {position}: found {name!r}, expected b'MTrk' of track {number}"
-        )
-    return start, start + int.from_bytes(data[start - 4 : start], "big")
 
 
 def _lines(events: list[Event]) -> Iterator[str]:
