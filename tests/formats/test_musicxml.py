@@ -119,9 +119,9 @@ def test_lengths(duration, length):
     assert body(convert(note("A4", duration))) == f" A{length} |"
 
 
-def test_divisions_may_change_within_a_measure():
+def test_a_measure_counts_in_its_last_divisions():
     change = "<attributes><divisions>8</divisions></attributes>"
-    assert body(convert(note("A4", 2) + change + note("A4", 8))) == " A2 A2 |"
+    assert body(convert(note("A4", 2) + change + note("A4", 8))) == " A/ A2 |"
 
 
 def test_beams_close_the_gap_and_rests_join_in():

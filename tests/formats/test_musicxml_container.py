@@ -1,12 +1,14 @@
 """Archives, encodings and damaged documents."""
 
 import io
+import time
 import zipfile
 
 import pytest
 
 from clamp3.errors import FormatError
-from clamp3.formats.musicxml import container, musicxml_to_abc
+from clamp3.formats.limits import Limits
+from clamp3.formats.musicxml import musicxml_to_abc
 
 NOTE = (
     "<note><pitch><step>{step}</step><octave>4</octave></pitch>"
@@ -91,12 +93,25 @@ def test_zip_bomb_is_refused_before_unpacking():
     assert kind_of(archive(**{"tune.xml": b" " * 30_000_000})) == "too_large"
 
 
-def test_document_size_limit(monkeypatch, tmp_path):
-    monkeypatch.setattr(container, "MAX_DOCUMENT_BYTES", 100)
-    path = tmp_path / "tune.xml"
-    path.write_text(score())
-    assert kind_of(path) == "too_large"
-    assert kind_of(archive(**{"tune.xml": score()})) == "too_large"
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (Limits(max_document_bytes=100), "bytes"),
+        (Limits(max_compression_ratio=3), "unpack"),
+        (Limits(max_tags=10), "10 tags and"),
+        (Limits(max_voice_events=1), "events"),
+    ],
+    ids=["bytes", "ratio", "tags", "events"],
+)
+def test_limits(tmp_path, limits, words):
+    text = score().replace("</part>", "<measure/>" + " " * 5000 + "</part>")
+    assert musicxml_to_abc(text.encode()) == musicxml_to_abc(archive(**{"tune.xml": text}))
+    path = tmp_path / "tune.mxl"
+    path.write_bytes(archive(**{"tune.xml": text}))
+    for source in (path, path.read_bytes()):
+        with pytest.raises(FormatError, match=words) as caught:
+            musicxml_to_abc(source, limits=limits)
+        assert caught.value.kind == "too_large"
 
 
 def test_missing_file(tmp_path):
@@ -134,6 +149,60 @@ def test_doctype_is_ignored_but_entities_are_refused():
     assert "\n C2 |" in musicxml_to_abc((doctype + score()).encode())
     entities = '<!DOCTYPE score-partwise [<!ENTITY a "aaaaaaaaaa">]>'
     assert kind_of((entities + score(title="&a;&a;")).encode()) == "unsafe_xml"
+
+
+LAUGHS = '<!ENTITY a "ha"><!ENTITY b "&a;&a;">'
+
+
+@pytest.mark.parametrize(
+    "prolog",
+    [
+        f"<!DOCTYPE score-partwise [{LAUGHS}]>",
+        '<!DOCTYPE score-partwise [<!ENTITY b SYSTEM "file:///etc/hostname">]>',
+        '<!DOCTYPE score-partwise [<!ENTITY % p SYSTEM "http://nowhere.invalid/p"> %p;]>',
+        f"<!-- <score-partwise> --><!DOCTYPE score-partwise [{LAUGHS}]>",
+        f'<!DOCTYPE x "]>" [<!-- ]> -->{LAUGHS}]>',
+        f"<!DOCTYPE x><!DOCTYPE score-partwise [{LAUGHS}]>",
+        f"<?x <score-partwise> ?><!doctype x [{LAUGHS.lower()}]>",
+    ],
+)
+def test_entities_are_refused_wherever_they_hide(prolog):
+    assert kind_of((prolog + score(title="&b;")).encode()) == "unsafe_xml"
+
+
+@pytest.mark.parametrize(
+    "subset",
+    [
+        "<!ELEMENT note ANY>",
+        "<!-- the <!ENTITY is only spoken of -->",
+        "<?x <!ENTITY ?>",
+        "<!NOTATION n SYSTEM '<!ENTITY'>",
+        f'<!ATTLIST note x CDATA "{"9" * 99}]>">',
+    ],
+)
+def test_a_harmless_doctype_is_passed_over(subset):
+    doctype = f"<?xml version='1.0'?>\n<!-- > --><!DOCTYPE score-partwise [{subset}]>\n"
+    assert musicxml_to_abc((doctype + score()).encode()) == musicxml_to_abc(score().encode())
+
+
+@pytest.mark.parametrize("opening", ["<!--", "<?", '"', "<!DOCTYPE", "[", "<!DOCTYPE x ["])
+def test_a_prolog_that_does_not_end_is_refused_soon(opening):
+    start = time.process_time()
+    assert kind_of(b"<!DOCTYPE x " + opening.encode() * 1_000_000) == "malformed_xml"
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("name", ["punycode", "idna", "unicode_escape", "U16", "rot13", "zlib"])
+def test_declared_encodings_that_are_none_are_passed_over(name):
+    text = f'<?xml version="1.0" encoding="{name}"?>' + score(title="Für Elise")
+    assert "T:Für Elise" in musicxml_to_abc(text.encode())
+
+
+def test_archives_of_other_methods_are_refused():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as file:
+        file.writestr("tune.xml", score())
+    assert kind_of(buffer.getvalue()) == "corrupt_zip"
 
 
 @pytest.mark.parametrize(

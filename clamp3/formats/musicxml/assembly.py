@@ -12,13 +12,13 @@ from clamp3.formats.musicxml.chordsymbols import chord_symbol
 from clamp3.formats.musicxml.directions import Mark, read_marks, read_tempo
 from clamp3.formats.musicxml.groups import Group
 from clamp3.formats.musicxml.header import Header
-from clamp3.formats.musicxml.notes import Note
+from clamp3.formats.musicxml.notes import NO_NOTATIONS, Note
 from clamp3.formats.musicxml.numbers import read_int, read_positive
 from clamp3.formats.musicxml.parts import Part
 from clamp3.formats.musicxml.percussion import PercussionMap
 from clamp3.formats.musicxml.pitch import AccidentalMemory, abc_letter
 from clamp3.formats.musicxml.signatures import Signatures
-from clamp3.formats.musicxml.spans import SlurPairs, SpanEnd, SpanPairs
+from clamp3.formats.musicxml.spans import Pairs, SpanEnd
 from clamp3.formats.musicxml.voices import Voice, WrittenPart
 
 
@@ -27,7 +27,6 @@ class Bar:
 
     now      where the next event of the document stands
     length   the latest time that any event has reached
-    group    the last note group, which a <chord/> note joins
     lifted   (voice, onset) of pedals that are lifted
     """
 
@@ -36,7 +35,6 @@ class Bar:
         self.items: dict[str, list[tuple]] = defaultdict(list)
         self.now = 0
         self.length = 0
-        self.group: Group | None = None
         self.position = 0
         self.lifted: set[tuple] = set()
         self.line = BarLine()
@@ -68,13 +66,15 @@ class Bar:
 
 
 class PartAssembler:
-    """Puts one part's events into its voices; header, spans and slurs are the score's."""
+    """Puts one part's events into its voices; header and pairs are the score's.
 
-    def __init__(self, part: Part, header: Header, spans: SpanPairs, slurs: SlurPairs):
+    A score's parts are all read before any is written, for what one leaves open another closes.
+    """
+
+    def __init__(self, part: Part, header: Header, pairs: Pairs):
         self.part = part
         self.header = header
-        self.spans = spans
-        self.slurs = slurs
+        self.pairs = pairs
         self.signatures = Signatures(header)
         self.voices = {name: Voice(name, staff) for name, staff in part.home.items()}
         self.accidentals = AccidentalMemory()
@@ -83,12 +83,19 @@ class PartAssembler:
         self.bars: list[Bar] = []
         self.bar = Bar([])
         self._graces: dict[str, list[Group]] = defaultdict(list)
+        self._group: Group | None = None
         self._pedal_voice: str | None = None
+        self._tablature: dict[str, list[Group]] = defaultdict(list)
+
+    def read(self) -> None:
+        """Take in all measures."""
+        for events, scale in zip(self.part.measures, self.part.scales, strict=True):
+            self.scale = scale
+            self._read_measure(events)
+        self._draw_tablature_stems()
 
     def write(self) -> WrittenPart:
         """The whole part, less voices in which nothing happens."""
-        for events in self.part.measures:
-            self._read_measure(events)
         lines = [bar.line for bar in self.bars]
         voices = [voice for voice in self.voices.values() if voice.has_content]
         for voice in voices:
@@ -110,7 +117,9 @@ class PartAssembler:
             on_time = [pair for pair in items if pair[0] <= bar.length]
             text, groups = write_bar(on_time, bar.length, ticks_per_eighth)
             voice.bars.append(bar.inline + text)
-            voice.overflows.append(write_overflow(items, bar.length, ticks_per_eighth))
+            late = len(on_time) < len(items)
+            overflow = write_overflow(items, bar.length, ticks_per_eighth) if late else ""
+            voice.overflows.append(overflow)
             voice.lyrics.add_bar(groups)
 
     def _read_measure(self, events: list) -> None:
@@ -131,17 +140,21 @@ class PartAssembler:
 
     def _note(self, note: Note) -> None:
         bar = self.bar
-        if note.chord and bar.group is not None and not note.rest:
-            self._add_head(bar.group, note)
+        if note.chord and self._group is not None:
+            self._add_head(self._group, note)
             return
-        self._move(note.voice, note.staff)
+        voice = note.voice
+        if self.voices[voice].current_staff != note.staff:
+            self._move(voice, note.staff)
         if note.notations.paired:
             note.ratio = None
         group = Group(note, bar.now, 0 if note.grace else note.duration)
-        self._lead_in(group, note)
+        self.pairs.braces.add(group)
+        if note.grace or self._graces[voice]:
+            self._lead_in(group, note)
         self._add_head(group, note)
-        bar.add(note.voice, group)
-        bar.group = group
+        bar.items[voice].append((bar.now, group))
+        self._group = group
         bar.advance(group.duration)
 
     def _lead_in(self, group: Group, note: Note) -> None:
@@ -163,31 +176,48 @@ class PartAssembler:
 
     def _add_head(self, group: Group, note: Note) -> None:
         """Add a note to a group: a head and all that hangs on it."""
+        tablature = note.staff in self.signatures.tablatures
         if note.rest or not note.shown:
-            group.add_silence(hidden=not note.shown)
+            group.add_silence(hidden=tablature or not note.shown, tie=note.tie_start)
         else:
-            self._add_pitch(group, note)
-        group.add_notations(note)
+            self._add_pitch(group, note, tablature=tablature)
+        if note.notations is NO_NOTATIONS and not note.lyrics:
+            return
+        group.add_notations(note, tablature=tablature)
         for kind, number in note.notations.slurs:
             place = (self.part.info.id, len(self.bars), note.voice)
             if kind == "start":
-                self.slurs.start(number, group, place)
+                self.pairs.slurs.start(number, group, place)
             elif kind == "stop":
-                self.slurs.stop(number, group, place)
+                self.pairs.slurs.stop(number, group, place)
 
-    def _add_pitch(self, group: Group, note: Note) -> None:
-        self.voices[note.voice].has_content = True
+    def _add_pitch(self, group: Group, note: Note, *, tablature: bool) -> None:
         octave = note.octave - self.signatures.octaves.get(note.staff, 0)
         letter = abc_letter(note.step, octave)
-        if note.unpitched and note.instrument in self.part.info.drums:
-            sign = self.percussion.sign(note, letter)
-        else:
-            sign = self.accidentals.sign(note, letter, self.signatures.alterations)
+        sign = self.accidentals.sign(note, letter, self.signatures.alterations)
+        if note.unpitched:
+            sign = self.percussion.sign(note, octave, sign, letter)
         if sign and note.courtesy:
             sign = "!courtesy!" + sign
-        if note.stemless and not group.heads:
-            group.stemless = self.header.stemless = True
-        group.add_head(sign + letter, note.tie_start)
+        if not group.heads:
+            self.voices[note.voice].has_content = True
+            group.stemless = note.stemless
+            if tablature:
+                self._tablature[note.voice].append(group)
+            elif note.stemless:
+                self.header.stemless = True
+        string = note.notations.string if tablature else ""
+        group.add_head(string + sign + letter, note.tie_start)
+
+    def _draw_tablature_stems(self) -> None:
+        """Tablature without any stem says so once; otherwise each stemless note does."""
+        for name, groups in self._tablature.items():
+            if all(group.stemless for group in groups):
+                self.voices[name].nostems = True
+                for group in groups:
+                    group.stemless = False
+            elif any(group.stemless for group in groups):
+                self.header.stemless = True
 
     def _put(self, marks: list[Mark | SpanEnd], staff: int) -> None:
         """Marks go to the voice of the next note, before a backup to the staff's first."""
@@ -208,7 +238,7 @@ class PartAssembler:
             self._pedal_voice = self._pedal_voice or name
             voices = [self._pedal_voice]
         time = Fraction(self.bar.now) / self.scale
-        for where, at, text in self.spans.pair(end, time, voices):
+        for where, at, text in self.pairs.spans.pair(end, time, voices):
             for voice in where:
                 self._put_once(voice, at * self.scale, text)
 
@@ -227,9 +257,6 @@ class PartAssembler:
         return next(iter(self.part.home), None)
 
     def _attributes(self, element: Element) -> None:
-        divisions = element.findtext("divisions")
-        if divisions is not None:
-            self.scale = self.part.scale(read_int(divisions, 1))
         for staff, clef in self.signatures.read(element, self._at_opening):
             for voice, home in self.part.home.items():
                 if home == staff:

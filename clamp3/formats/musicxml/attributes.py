@@ -21,6 +21,7 @@ _MODE_SHIFTS = {
     "locrian": (5, "loc"),
     "lydian": (-1, "lyd"),
 }
+_MOST_OCTAVES = 10
 _CLEFS = {
     ("G", "2"): "treble",
     ("F", "4"): "bass",
@@ -44,11 +45,11 @@ def read_key(element: Element) -> tuple[str, int] | None:
 
 
 def read_time(element: Element) -> str | None:
-    """The ABC meter of a <time>: `4/4`, `2+3/8`, `none`."""
+    """The ABC meter of a <time>: `4/4`, `2+3/8`; None for a free one."""
     beats = (element.findtext("beats") or "").strip()
     beat_type = (element.findtext("beat-type") or "").strip()
     if not beats or not beat_type:
-        return "none" if element.find("senza-misura") is not None else None
+        return None
     return f"{beats}/{beat_type}"
 
 
@@ -57,6 +58,7 @@ def read_clef(element: Element) -> tuple[str, int]:
     sign = (element.findtext("sign") or "").strip()
     line = (element.findtext("line") or "").strip()
     octaves = read_int(element.findtext("clef-octave-change"), 0)
+    octaves = min(max(octaves, -_MOST_OCTAVES), _MOST_OCTAVES)
     name = _CLEFS.get((sign, line), "")
     if sign == "percussion":
         name = "perc"

@@ -27,95 +27,95 @@ def write_overflow(items: list[tuple], length, ticks_per_eighth: int) -> str:
 def _in_time(items: list[tuple], length, tolerance) -> list[Group | Mark]:
     """The items in order of onset, with holes filled and overlaps resolved."""
     now = 0
-    last = None
     ordered: list[Group | Mark] = []
     for onset, item in sorted(items, key=itemgetter(0)):
-        sounds = isinstance(item, Group) and not item.is_grace
-        if sounds and onset < now - tolerance:
-            if not _fit(item, last, now):
-                continue
-        elif onset > now + tolerance:
+        start = max(now, onset)
+        if onset > now + tolerance:
             ordered.append(filler(now, onset - now))
             now = onset
+        elif onset < now - tolerance and isinstance(item, Group):
+            start = _make_room(item, onset, ordered, now)
+            if start is None:
+                continue
         ordered.append(item)
-        if sounds:
-            last = item
-            now = max(now, onset) + item.duration
+        if isinstance(item, Group):
+            now = start + item.duration
     if length > now + tolerance:
         ordered.append(filler(now, length - now))
     return ordered
 
 
-def _fit(item: Group, last: Group, now) -> bool:
-    """Whether a group that starts before its predecessor ends is written, perhaps shortened.
+def _make_room(item: Group, onset, ordered: list[Group | Mark], now):
+    """Where a group that begins before its predecessor ends is written; None for nowhere.
 
-    Of a rest what is left is written; a note joins its predecessor's chord.
+    It cuts a rest short. It joins a note as a chord, and what is left of it then follows. A rest
+    gives way, and so does whatever comes after a mark.
     """
-    if item.is_rest:
-        left = item.onset + item.duration - now
-        item.duration = max(left, 0)
-        return left > 0
-    for head, tie in zip(item.heads, item.ties, strict=True):
-        if last.is_rest:
-            break
-        last.add_head(head, tie)
-    return False
+    last = ordered[-1]
+    if isinstance(last, Mark) or item.heads == ["z"]:
+        return None
+    if last.heads == ["z"]:
+        last.duration = onset - last.onset
+        if not last.duration:
+            ordered.pop()
+        return onset
+    last.heads += item.heads
+    last.ties += item.ties
+    item.duration -= now - onset
+    return now if item.duration > 0 else None
 
 
 def _spell(ordered: list[Group | Mark], ticks_per_eighth: int) -> str:
     pieces = []
-    in_grace = False
     beams = _beams(ordered)
     broken = _broken_rhythms(ordered, beams)
     for index, item in enumerate(ordered):
-        grace = isinstance(item, Group) and item.is_grace
-        if in_grace and not grace:
-            pieces.append("}")
-        if grace:
-            pieces.append(_spell_grace(item, first=not in_grace))
+        if item.is_grace:
+            pieces.append(_spell_grace(item))
         elif isinstance(item, Mark):
             pieces.append(item.text)
         else:
             ticks, link = broken.get(index) or (item.duration, "")
             space = "" if beams[index] in _INSIDE_BEAM else " "
             pieces.append(space + item.text(abc_length(ticks, ticks_per_eighth, item.ratio), link))
-        in_grace = grace
-    if in_grace:
-        pieces.append("}")
     return "".join(pieces)
 
 
-def _spell_grace(group: Group, *, first: bool) -> str:
+def _spell_grace(group: Group) -> str:
     """A grace note; what the first one begins stands before the brace."""
-    if not first:
-        return group.text("")
-    before = "(" * group.slurs_opened + "".join(group.spans)
-    group.slurs_opened = 0
-    group.spans = []
-    return before + ("{/" if group.note.slash else "{") + group.text("")
+    before = ""
+    if group.opens_brace:
+        before = "(" * group.slurs_opened + "".join(group.spans)
+        before += "{/" if group.note.slash else "{"
+        group.slurs_opened = 0
+        group.spans = ()
+    return before + group.text("") + ("}" if group.closes_brace else "")
 
 
 def _beams(ordered: list[Group | Mark]) -> list[str]:
-    """The beam of each item; a rest without one takes that of the note after it."""
-    beams = [""] * len(ordered)
+    """The beam of each item; a rest is inside one if the note after it is."""
+    beams = []
     following = ""
-    for index in range(len(ordered) - 1, -1, -1):
-        item = ordered[index]
-        if isinstance(item, Group):
-            if item.beam or (item.note is not None and not item.is_rest):
-                following = item.beam
-            beams[index] = following
-    return beams
+    for item in reversed(ordered):
+        if isinstance(item, Mark):
+            beams.append("")
+            continue
+        if not item.is_rest:
+            following = item.beam
+        beams.append(following if following in _INSIDE_BEAM else item.beam)
+    return beams[::-1]
 
 
 def _broken_rhythms(ordered: list, beams: list[str]) -> dict[int, tuple[int, str]]:
     """Where `>` or `<` links two neighbours under a beam: index → (printed ticks, sign)."""
     broken: dict[int, tuple[int, str]] = {}
+    if not any(beam in _INSIDE_BEAM for beam in beams):
+        return broken
     before = None
     for index, item in enumerate(ordered):
         if isinstance(item, Mark):
             continue
-        if item.note is None or item.is_grace:
+        if item.is_grace:
             before = None
             continue
         sign = ""

@@ -3,24 +3,30 @@
 import codecs
 import io
 import re
+import struct
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from clamp3.errors import FormatError
-
-# A symphony's MusicXML is some 50 MB and deflates to a thirtieth; nothing but tags, to 1:100.
-MAX_DOCUMENT_BYTES = 256 * 2**20
-MAX_COMPRESSION_RATIO = 300
+from clamp3.formats.limits import DEFAULT_LIMITS, Limits
 
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 _CONTAINER = "META-INF/container.xml"
 _SCORE_SUFFIXES = (".musicxml", ".xml")
 _DECLARED_ENCODING = re.compile(r"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([^"']*)["'][^>]*?\?>""")
-_DECLARATION = re.compile(r"^\s*<\?xml[^>]*?\?>")
-_ENTITY = re.compile(r"<!ENTITY", re.IGNORECASE)
-_ROOT = re.compile(r"<(?![?!])")
+_BEFORE_ROOT = re.compile(r"(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
+# What is not closed reaches to the end, so that nothing is looked through twice.
+_DOCTYPE_TOKEN = re.compile(
+    r"""<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|"[^"]*(?:"|\Z)|'[^']*(?:'|\Z)|<!ENTITY|[\[\]>]""",
+    re.DOTALL | re.IGNORECASE,
+)
+_FED_CHARACTERS = 2**16
+# Deflated or stored, as MusicXML demands; other methods need modules that Python may lack.
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# Wide ones, and ways to write names or Python, some of which take for ever.
+_UNFIT_ENCODINGS = ("utf-16", "utf-32", "idna", "punycode", "unicode", "raw-unicode")
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -30,44 +36,50 @@ _BYTE_ORDER_MARKS = (
 )
 
 
-def read_document(source: Path | bytes) -> ElementTree.Element:
+def read_document(source: Path | bytes, limits: Limits = DEFAULT_LIMITS) -> ElementTree.Element:
     """The root element of the score in a .mxl archive or a plain XML file.
 
-    Comments and processing instructions are gone; the DOCTYPE is never followed.
+    Comments, processing instructions and the DOCTYPE are gone: the parser never sees a definition,
+    so nothing is expanded and nothing is fetched.
     Raises FormatError for anything that is not one readable MusicXML document.
     """
-    data = source if isinstance(source, bytes) else _read_file(Path(source))
+    data = _read_file(source, limits)
     if data.startswith(_ZIP_MAGICS):
-        data = _score_member(data)
-    return _parse(_decode(data))
+        data = _score_member(data, limits)
+    text = _decode(data)
+    del data
+    return _parse(text, limits)
 
 
-def _read_file(path: Path) -> bytes:
+def _read_file(source: Path | bytes, limits: Limits) -> bytes:
+    path = None if isinstance(source, bytes) else Path(source)
     try:
-        if path.stat().st_size > MAX_DOCUMENT_BYTES:
-            raise FormatError("too_large", f"the file is larger than {MAX_DOCUMENT_BYTES} bytes")
-        return path.read_bytes()
+        size = path.stat().st_size if path else len(source)
+        if size > limits.max_document_bytes:
+            most = f"expected at most {limits.max_document_bytes}"
+            raise FormatError("too_large", f"a file of {size} bytes; {most}")
+        return path.read_bytes() if path else source
     except OSError as error:
         raise FormatError("unreadable_file", f"cannot be read: {error}") from error
 
 
-def _score_member(data: bytes) -> bytes:
+def _score_member(data: bytes, limits: Limits) -> bytes:
     """The bytes of the score inside a compressed MusicXML archive."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return _read_member(archive, _score_name(archive))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            return _read_member(archive, _score_name(archive, limits), limits)
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError) as error:
         raise FormatError("corrupt_zip", f"damaged .mxl archive: {error}") from error
     except (OSError, RuntimeError, ValueError, KeyError, OverflowError) as error:
         # RuntimeError: encrypted member; ValueError and OSError: nonsense offsets and names.
         raise FormatError("corrupt_zip", f"the .mxl archive cannot be read: {error}") from error
 
 
-def _score_name(archive: zipfile.ZipFile) -> str:
+def _score_name(archive: zipfile.ZipFile, limits: Limits) -> str:
     """The member that container.xml names, else the first that looks like a score."""
     names = archive.namelist()
     if _CONTAINER in names:
-        named = _root_file(_read_member(archive, _CONTAINER))
+        named = _root_file(_read_member(archive, _CONTAINER, limits), limits)
         if named in names:
             return named
     for name in names:
@@ -79,10 +91,10 @@ def _score_name(archive: zipfile.ZipFile) -> str:
     raise FormatError("no_score_in_archive", f"the .mxl archive holds no score; it holds {found}")
 
 
-def _root_file(container: bytes) -> str | None:
+def _root_file(container: bytes, limits: Limits) -> str | None:
     """The first MusicXML path in container.xml; None if it cannot be told."""
     try:
-        root = _parse(_decode(container))
+        root = _parse(_decode(container), limits)
     except FormatError:
         return None
     for element in root.iter():
@@ -92,14 +104,17 @@ def _root_file(container: bytes) -> str | None:
     return None
 
 
-def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+def _read_member(archive: zipfile.ZipFile, name: str, limits: Limits) -> bytes:
     """A member's bytes, refused before unpacking if it would swell beyond all reason."""
     info = archive.getinfo(name)
-    swollen = info.file_size > MAX_COMPRESSION_RATIO * max(info.compress_size, 1024)
-    if info.file_size > MAX_DOCUMENT_BYTES or swollen:
+    if info.compress_type not in _ZIP_METHODS:
+        raise FormatError("corrupt_zip", f"{name} is packed by method {info.compress_type}, not 8")
+    swollen = info.file_size > limits.max_compression_ratio * max(info.compress_size, 1024)
+    if info.file_size > limits.max_document_bytes or swollen:
         raise FormatError(
             "too_large",
-            f"{name} would unpack to {info.file_size} bytes from {info.compress_size}",
+            f"{name} would unpack to {info.file_size} bytes from {info.compress_size}; expected at "
+            f"most {limits.max_document_bytes}, and {limits.max_compression_ratio} for one",
         )
     with archive.open(info) as member:
         data = member.read(info.file_size + 1)
@@ -132,24 +147,49 @@ def _decode_declared(data: bytes) -> str:
     declared = _DECLARED_ENCODING.search(data[:400].decode("latin-1"))
     names = ([declared.group(1)] if declared else []) + ["utf-8", "cp1252", "latin-1"]
     for name in names:
-        if name.lower().replace("_", "-").startswith(("utf-16", "utf-32", "ucs")):
-            continue  # the bytes are not: one byte a character, seen above
         try:
-            return data.decode(name)
+            # The bytes are not UTF-16 or the like: that was seen above.
+            if not codecs.lookup(name).name.startswith(_UNFIT_ENCODINGS):
+                return data.decode(name)
         except (UnicodeError, LookupError, ValueError):
             continue
     raise FormatError("bad_encoding", "the text is in no known encoding")
 
 
-def _parse(text: str) -> ElementTree.Element:
-    """The element tree of a document without entity definitions."""
-    text = _DECLARATION.sub("", text, count=1)
-    root = _ROOT.search(text)
-    if root is None:
-        raise FormatError("malformed_xml", "not XML: no element at all")
-    if _ENTITY.search(text, 0, root.start()):
-        raise FormatError("unsafe_xml", "the document defines entities of its own")
+def _parse(text: str, limits: Limits) -> ElementTree.Element:
+    """The element tree of a document without its DOCTYPE."""
+    parser = ElementTree.XMLParser()
+    tags = 0
     try:
-        return ElementTree.fromstring(text.strip())
+        for start in range(_root_start(text), len(text), _FED_CHARACTERS):
+            piece = text[start : start + _FED_CHARACTERS]
+            tags += piece.count("<") + piece.count("=")
+            if tags > limits.max_tags:
+                raise FormatError("too_large", f"more than {limits.max_tags} tags and attributes")
+            parser.feed(piece)
+        return parser.close()
     except (ElementTree.ParseError, ValueError, RecursionError) as error:
         raise FormatError("malformed_xml", f"not well-formed XML: {error}") from error
+
+
+def _root_start(text: str) -> int:
+    """Where the document goes on after declaration, comments and DOCTYPE.
+
+    Raises FormatError: `unsafe_xml` where the DOCTYPE defines entities.
+    """
+    start = _BEFORE_ROOT.match(text).end()
+    while text[start : start + 9].upper() == "<!DOCTYPE":
+        start = _BEFORE_ROOT.match(text, _doctype_end(text, start)).end()
+    return start
+
+
+def _doctype_end(text: str, start: int) -> int:
+    depth = 0
+    for token in _DOCTYPE_TOKEN.finditer(text, start):
+        sign = token[0]
+        if sign.upper() == "<!ENTITY":
+            raise FormatError("unsafe_xml", "the document defines entities of its own")
+        depth += (sign == "[") - (sign == "]")
+        if sign == ">" and depth <= 0:
+            return token.end()
+    raise FormatError("malformed_xml", "the DOCTYPE does not end")

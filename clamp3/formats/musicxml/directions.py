@@ -6,26 +6,27 @@ from xml.etree.ElementTree import Element
 from clamp3.formats.musicxml.spans import SpanEnd
 from clamp3.formats.musicxml.text import quoted
 
-DYNAMICS = {"pppp", "ppp", "pp", "p", "mp", "mf", "f", "ff", "fff", "ffff", "sfz"}
-_JUMPS = {"dacapo": "!D.C.!", "dalsegno": "!D.S.!", "tocoda": "!dacoda!", "fine": "!fine!"}
-_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_BEATS = {
-    "long": (4, 1),
-    "breve": (2, 1),
-    "whole": (1, 1),
-    "half": (1, 2),
-    "quarter": (1, 4),
-    "eighth": (1, 8),
-    "16th": (1, 16),
-    "32nd": (1, 32),
-    "64th": (1, 64),
+# Several in one <dynamics> are written in this order.
+_DYNAMICS = ("p", "pp", "ppp", "pppp", "f", "ff", "fff", "ffff", "mp", "mf", "sfz")
+# Of several in one <sound> the first holds.
+_JUMPS = {
+    "dacapo": "!D.C.!",
+    "dalsegno": "!D.S.!",
+    "tocoda": "!dacoda!",
+    "fine": "!fine!",
+    "coda": "!O!",
+    "segno": "!S!",
 }
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+# Any other beat is written as a quarter.
+_BEATS = {"whole": (1, 1), "half": (1, 2), "quarter": (1, 4), "eighth": (1, 8)}
 
 
 class Mark:
     """Text between the notes."""
 
     __slots__ = ("text",)
+    is_grace = False
 
     def __init__(self, text: str):
         self.text = text
@@ -38,11 +39,10 @@ def read_tempo(element: Element) -> str:
     number = sound.get("tempo") if sound is not None else None
     metronome = element.find("direction-type/metronome")
     if metronome is not None:
-        beat = _BEATS.get((metronome.findtext("beat-unit") or "").strip())
-        if beat:
-            upper, lower = beat
-            if metronome.find("beat-unit-dot") is not None:
-                upper, lower = 3 * upper, 2 * lower
+        beat_unit = (metronome.findtext("beat-unit") or "").strip()
+        upper, lower = _BEATS.get(beat_unit, (upper, lower))
+        if metronome.find("beat-unit-dot") is not None:
+            upper, lower = 3 * upper, 2 * lower
         number = _first_number(metronome.findtext("per-minute")) or number
     return _tempo(upper, lower, number) if number else ""
 
@@ -60,28 +60,34 @@ def _tempo(upper: int, lower: int, number: str) -> str:
         return ""
 
 
-def read_jumps(element: Element) -> list[str]:
-    """Da capo and the like from a <sound>."""
-    return [mark for name, mark in _JUMPS.items() if element.get(name)]
+def _read_jump(direction: Element) -> str:
+    """Da capo and the like, which a direction's <sound> tells; empty if none."""
+    sound = direction.find("sound")
+    if sound is None:
+        return ""
+    return next((mark for name, mark in _JUMPS.items() if sound.get(name)), "")
 
 
 def read_marks(direction: Element) -> list[Mark | SpanEnd]:
-    """The marks of a <direction> in document order."""
+    """The marks of a <direction> in document order, but words last.
+
+    Words that stand for a jump become its sign.
+    """
     marks = []
     words = ""
+    jump = _read_jump(direction)
     below = direction.get("placement") == "below"
     for kind in direction.iterfind("direction-type/*"):
         if kind.tag in ("words", "rehearsal"):
+            if jump:
+                marks.append(Mark(jump))
+                continue
             words += quoted(kind.text or "")
             below = below or kind.get("default-y", "").startswith("-")
         else:
             words = words.rstrip()
             marks += _READERS.get(kind.tag, _ignore)(kind)
-    sound = direction.find("sound")
-    jumps = read_jumps(sound) if sound is not None else []
-    if jumps:
-        marks += [Mark(text) for text in jumps]
-    elif words.strip():
+    if words.strip():
         marks.append(Mark(f'"{"_" if below else "^"}{words.strip()}"'))
     return marks
 
@@ -91,7 +97,8 @@ def _ignore(element: Element) -> list[Mark | SpanEnd]:
 
 
 def _dynamics(element: Element) -> list[Mark | SpanEnd]:
-    return [Mark(f"!{child.tag}!") for child in element if child.tag in DYNAMICS]
+    found = {child.tag for child in element}
+    return [Mark(f"!{name}!") for name in _DYNAMICS if name in found]
 
 
 def _wedge(element: Element) -> list[Mark | SpanEnd]:
@@ -101,8 +108,8 @@ def _wedge(element: Element) -> list[Mark | SpanEnd]:
 
 
 def _octave_shift(element: Element) -> list[Mark | SpanEnd]:
-    size = "15m" if element.get("size") == "15" else "8v"
-    names = {"down": f"{size}a", "up": f"{size}b", "stop": ""}
+    """Two octaves are written as one."""
+    names = {"down": "8va", "up": "8vb", "stop": ""}
     kind = element.get("type")
     return [SpanEnd("octave", element.get("number", "1"), names[kind])] if kind in names else []
 

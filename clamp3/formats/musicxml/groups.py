@@ -1,5 +1,7 @@
 """Note groups: a note, chord or rest of one voice."""
 
+from xml.etree.ElementTree import Element
+
 from clamp3.formats.musicxml.notes import NO_NOTATIONS, Note
 
 
@@ -12,85 +14,65 @@ class Group:
     ties             for each head whether a tie starts there
     prefix           `(3` and the like
     main             of a grace note: the group it leads to
+    opens_brace, closes_brace  whether grace notes begin or end here
     """
 
-    __slots__ = (
-        "decorations",
-        "duration",
-        "fingerings",
-        "heads",
-        "lyrics",
-        "main",
-        "note",
-        "onset",
-        "prefix",
-        "slurs_closed",
-        "slurs_opened",
-        "spans",
-        "stemless",
-        "ties",
-        "tremolo",
-    )
+    # Defaults live in the class, as in Note: few groups have more than a head and a tie.
+    closes_brace = False
+    decorations: tuple[str, ...] = ()
+    fingerings: tuple[str, ...] = ()
+    lyrics: tuple[Element, ...] = ()
+    main: "Group | None" = None
+    opens_brace = False
+    prefix = ""
+    slurs_closed = 0
+    slurs_opened = 0
+    spans: tuple[str, ...] = ()
+    stemless = False
+    tremolo = ""
 
     def __init__(self, note: Note | None, onset, duration):
         self.note = note
+        self.is_grace = note is not None and note.grace
+        self.ratio = note.ratio if note is not None else None
         self.onset = onset
         self.duration = duration
         self.heads: list[str] = []
         self.ties: list[bool] = []
-        self.decorations: list[str] = []
-        self.fingerings: list[str] = []
-        self.spans: list[str] = []
-        self.tremolo = ""
-        self.lyrics: tuple = ()
-        self.main: Group | None = None
-        self.prefix = ""
-        self.slurs_opened = 0
-        self.slurs_closed = 0
-        self.stemless = False
 
     @property
     def is_rest(self) -> bool:
         return self.heads[0] in ("z", "x")
 
     @property
-    def is_grace(self) -> bool:
-        return self.note is not None and self.note.grace
-
-    @property
     def beam(self) -> str:
         return self.note.beam if self.note is not None else ""
 
-    @property
-    def ratio(self) -> tuple[int, int] | None:
-        return self.note.ratio if self.note is not None else None
-
     def add_head(self, text: str, tie: bool) -> None:
-        """One more note of the chord. A visible note takes the place of a hidden one."""
-        if self.heads == ["x"]:
-            self.heads.clear()
-            self.ties.clear()
+        """One more note of the chord."""
         self.heads.append(text)
         self.ties.append(tie)
 
-    def add_silence(self, *, hidden: bool) -> None:
-        """A rest; in a chord, silence adds nothing."""
-        if not self.heads:
-            self.heads.append("x" if hidden else "z")
-            self.ties.append(False)
-        elif self.heads == ["x"]:
-            self.note.beam = ""
+    def add_silence(self, *, hidden: bool, tie: bool = False) -> None:
+        """A rest or a hidden note; hidden notes of a chord that has begun add nothing."""
+        if not (hidden and self.heads):
+            self.add_head("x" if hidden else "z", tie)
 
-    def add_notations(self, note: Note) -> None:
-        """Whatever hangs on a note of the group moves in front of it, each sign once."""
+    def add_notations(self, note: Note, *, tablature: bool = False) -> None:
+        """Whatever hangs on a note of the group moves in front of it, each sign once.
+
+        Tablature has strings in place of fingers.
+        """
         if note is self.note:
             self.lyrics = note.lyrics
         notations = note.notations
         if notations is NO_NOTATIONS:
             return
-        self.decorations += [d for d in notations.decorations if d not in self.decorations]
-        self.fingerings += notations.fingerings
-        self.spans += notations.spans
+        new = [sign for sign in notations.decorations if sign not in self.decorations]
+        self.decorations = (*self.decorations, *new)
+        if not tablature:
+            self.fingerings = (*self.fingerings, *notations.fingerings)
+        self.spans = (*self.spans, *notations.spans)
         self.tremolo = self.tremolo or notations.tremolo
 
     def text(self, length: str, link: str = "") -> str:

@@ -20,12 +20,14 @@ class LyricLines:
         self.verses = 0
         self._named: dict[str, int] = {}
         self._extending: set[int] = set()
+        self._wordless: set[int] = set()
 
     def add_bar(self, groups: list[Group]) -> None:
         """Take the syllables of the next bar's groups."""
         if not self._extending and not any(group.lyrics for group in groups):
             self.bars.append({})
             return
+        self._wordless = set()
         under = [self._under(g) for g in groups if g.note is not None and not g.note.grace]
         verses = {number for syllables in under if syllables for number in syllables}
         bar = {}
@@ -41,9 +43,14 @@ class LyricLines:
         ]
 
     def _verse(self, number: int, under: list[dict | None]) -> str:
-        """One verse of one bar; a bar without syllables carries an extension up to a rest."""
+        """One verse of one bar; a bar without syllables carries an extension up to a rest.
+
+        It does not if the end of the extension is marked in the bar.
+        """
         if not any(syllables and number in syllables for syllables in under):
             self._extending.discard(number)
+            if number in self._wordless:
+                return ""
             return " ".join("_" for _ in takewhile(lambda syllables: syllables is not None, under))
         tokens = []
         for syllables in under:
@@ -64,10 +71,11 @@ class LyricLines:
         found = {}
         for lyric in group.lyrics:
             text = "".join(_pieces(lyric))
+            verse = self._number(lyric.get("number", "1"))
             if not text:
+                self._wordless.add(verse)
                 continue
             hyphen = (lyric.findtext("syllabic") or "") in ("begin", "middle")
-            verse = self._number(lyric.get("number", "1"))
             self.verses = max(self.verses, verse)
             found[verse] = text + ("-" if hyphen else ""), lyric.find("extend") is not None
         return found

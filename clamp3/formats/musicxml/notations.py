@@ -2,11 +2,14 @@
 
 from xml.etree.ElementTree import Element
 
+from clamp3.formats.musicxml.numbers import read_int
+
 # The order in which decorations are written is that of these names.
 DECORATIONS = {
     "arpeggiate": "!arpeggio!",
     "articulations/accent": "!>!",
     "articulations/breath-mark": "!breath!",
+    "articulations/detached-legato": "!tenuto!.",
     "articulations/scoop": "!slide!",
     "articulations/spiccato": "!wedge!",
     "articulations/staccatissimo": "!wedge!",
@@ -38,6 +41,7 @@ class Notations:
     paired       whether the note is one of two that a tremolo alternates
     decorations  before the note, in order, each once
     fingerings   after the decorations
+    string       the string it is played on, for tablature
     slurs        (type, number) in document order
     tuplets      the <tuplet> elements in document order
     """
@@ -49,6 +53,7 @@ class Notations:
         "paired",
         "slurs",
         "spans",
+        "string",
         "tie_start",
         "tie_stop",
         "tremolo",
@@ -62,6 +67,7 @@ class Notations:
         self.paired = False
         self.slurs: list[tuple[str, str]] = []
         self.spans: list[str] = []
+        self.string = ""
         self.tie_start = False
         self.tie_stop = False
         self.tremolo = ""
@@ -102,7 +108,7 @@ def _read_wavy_line(found: Notations, element: Element) -> None:
 
 def _read_tremolo(found: Notations, element: Element) -> None:
     text = (element.text or "").strip()
-    strokes = "/" * min(int(text), 8) if text.isdecimal() else ""
+    strokes = "/" * min(read_int(text, 0), 8) if text.isdecimal() else ""
     found.paired = element.get("type") in ("start", "stop")
     if strokes and element.get("type") == "start":
         found.tremolo = f"!{strokes}-!"
@@ -111,8 +117,11 @@ def _read_tremolo(found: Notations, element: Element) -> None:
 
 
 def _read_fingering(found: Notations, element: Element) -> None:
-    if element.text:
-        found.fingerings.append(f"!{element.text}!")
+    found.fingerings.append(f"!{element.text}!")
+
+
+def _read_string(found: Notations, element: Element) -> None:
+    found.string = f"!{element.text}!"
 
 
 def _read_slide(found: Notations, element: Element) -> None:
@@ -144,6 +153,7 @@ _READERS = {
     "slide": _read_slide,
     "slur": _read_slur,
     "technical/fingering": _read_fingering,
+    "technical/string": _read_string,
     "tied": _read_tied,
     "tuplet": _read_tuplet,
 }

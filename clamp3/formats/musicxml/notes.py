@@ -1,6 +1,7 @@
 """One <note>, read in a single pass over its children."""
 
 from fractions import Fraction
+from functools import lru_cache
 from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml.notations import Notations, read_notations
@@ -14,7 +15,7 @@ _LOWEST_OCTAVE, _HIGHEST_OCTAVE = -2, 12
 class Note:
     """What the writer needs of one <note>; the duration is in ticks.
 
-    alter        semitones, a quarter tone is a half
+    alter        semitones; what is beyond a whole one only an accidental tells
     accidental   the printed accidental's name; None if none is printed
     ratio        (actual, normal) notes of its <time-modification>
     shown        False for print-object="no"
@@ -22,7 +23,7 @@ class Note:
 
     # Defaults live in the class: a score has half a million notes, and most differ in little.
     accidental: str | None = None
-    alter: int | float = 0
+    alter = 0
     beam = ""
     chord = False
     courtesy = False
@@ -56,9 +57,13 @@ def read_note(element: Element, scale: int | Fraction) -> Note:
     if element.get("print-object") == "no":
         note.shown = False
     for child in element:
-        reader = _READERS.get(child.tag)
-        if reader is not None:
-            reader(note, child)
+        tag = child.tag
+        if tag == "pitch":
+            _read_pitch(note, child)
+        elif tag == "duration":
+            note.duration = read_positive(child.text)
+        elif tag in _READERS:
+            _READERS[tag](note, child)
     note.duration *= scale
     if note.step not in _STEPS:
         note.rest = True
@@ -73,23 +78,19 @@ def _read_pitch(note: Note, element: Element) -> None:
         elif tag == "octave":
             note.octave = _octave(child.text)
         elif tag == "alter":
-            note.alter = _alter(child.text)
+            note.alter = int(read_number(child.text))
 
 
+@lru_cache(maxsize=1024)
 def _octave(text: str | None) -> int:
     return min(max(read_int(text, 4), _LOWEST_OCTAVE), _HIGHEST_OCTAVE)
 
 
-def _alter(text: str | None) -> int | float:
-    """Semitones to the nearest quarter tone."""
-    halves = round(read_number(text) * 2)
-    return halves // 2 if halves % 2 == 0 else halves / 2
-
-
+@lru_cache(maxsize=1024)
 def _read_unpitched(note: Note, element: Element) -> None:
     note.unpitched = True
-    note.step = (element.findtext("display-step") or "B").strip()
-    note.octave = _octave(element.findtext("display-octave"))
+    note.step = (element.findtext("display-step") or "E").strip()
+    note.octave = _octave(element.findtext("display-octave") or "5")
 
 
 def _read_rest(note: Note, element: Element) -> None:

@@ -2,10 +2,13 @@
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 
+# The functions remember: a score writes the same few numbers half a million times.
 _LARGEST = 10**9
 
 
+@lru_cache(maxsize=1024)
 def read_int(text: str | None, default: int) -> int:
     """The integer in `text` (a decimal one is cut), or `default` where there is none."""
     try:
@@ -18,6 +21,7 @@ def read_int(text: str | None, default: int) -> int:
     return number if abs(number) <= _LARGEST else default
 
 
+@lru_cache(maxsize=1024)
 def read_number(text: str | None) -> float:
     """The number in `text`; 0 where there is none."""
     try:
@@ -27,6 +31,7 @@ def read_number(text: str | None) -> float:
     return number if math.isfinite(number) and abs(number) <= _LARGEST else 0.0
 
 
+@lru_cache(maxsize=1024)
 def read_positive(text: str | None) -> int | Fraction:
     """A duration in divisions: an int, or a Fraction for the rare decimal one; 0 if unreadable."""
     try:

@@ -59,8 +59,8 @@ def read_part_list(element: Element | None) -> PartGroup:
 def _read_part(element: Element) -> PartInfo:
     drums = {}
     for instrument in element.findall("midi-instrument"):
-        key = read_int(instrument.findtext("midi-unpitched"), 0)
-        if key > 0:
+        key = read_int(instrument.findtext("midi-unpitched"), -1)
+        if key >= 0:
             drums[instrument.get("id", "")] = key - 1
     return PartInfo(
         id=element.get("id", ""),

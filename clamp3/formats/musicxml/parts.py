@@ -11,6 +11,7 @@ from clamp3.formats.musicxml.numbers import read_int
 from clamp3.formats.musicxml.partlist import PartInfo
 
 _MOST_TICKS = 2**60
+_TICK_PARTS = 2**20
 _STAFF_STEP = 100
 
 
@@ -19,6 +20,7 @@ class Part:
     """What the writer needs of a part, before anything is put into voices.
 
     measures           children of each measure in document order, notes read into Note
+    scales             ticks per division of each measure: those of its last <divisions>
     ticks_per_quarter  a common multiple of all <divisions>, so that ticks are whole numbers
     home               voice → the staff on which it has most of its notes; voices in order
     """
@@ -26,12 +28,19 @@ class Part:
     info: PartInfo
     ticks_per_quarter: int = 1
     measures: list[list[Note | Element]] = field(default_factory=list)
+    scales: list[int | Fraction] = field(default_factory=list)
     home: dict[str, int] = field(default_factory=dict)
 
     def scale(self, divisions: int) -> int | Fraction:
-        """Ticks per division."""
+        """Ticks per division.
+
+        Of too many kinds of divisions for whole ticks, the parts of a tick are rounded: exact
+        times would have ever longer denominators.
+        """
         whole, rest = divmod(self.ticks_per_quarter, max(divisions, 1))
-        return whole if not rest else Fraction(self.ticks_per_quarter, max(divisions, 1))
+        if not rest:
+            return whole
+        return Fraction(round(self.ticks_per_quarter * _TICK_PARTS / divisions), _TICK_PARTS)
 
 
 def read_part(element: Element, info: PartInfo, *, voices_per_staff: bool) -> Part:
@@ -44,6 +53,9 @@ def read_part(element: Element, info: PartInfo, *, voices_per_staff: bool) -> Pa
     scale = part.scale(1)
     for measure in element.findall("measure"):
         events: list[Note | Element] = []
+        divisions = measure.findall("attributes/divisions")
+        if divisions:
+            scale = part.scale(read_int(divisions[-1].text, 1))
         for child in measure:
             if child.tag == "note":
                 note = read_note(child, scale)
@@ -52,10 +64,9 @@ def read_part(element: Element, info: PartInfo, *, voices_per_staff: bool) -> Pa
                 counts[note.voice, note.staff] += 1
                 events.append(note)
                 continue
-            if child.tag == "attributes" and child.find("divisions") is not None:
-                scale = part.scale(read_int(child.findtext("divisions"), 1))
             events.append(child)
         part.measures.append(events)
+        part.scales.append(scale)
     part.home = _homes(counts)
     if voices_per_staff:
         part.home = dict(sorted(part.home.items(), key=lambda pair: int(pair[0])))

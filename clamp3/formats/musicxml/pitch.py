@@ -29,19 +29,8 @@ ACCIDENTALS = {
     "sori": "^/",
     "koron": "_/",
 }
-_BY_ALTER = {
-    0: "=",
-    1: "^",
-    -1: "_",
-    2: "^^",
-    -2: "__",
-    3: "^^",
-    -3: "__",
-    0.5: "^/",
-    -0.5: "_/",
-    1.5: "^3/2",
-    -1.5: "_3/2",
-}
+_SEMITONES = {"=": 0, "^": 1, "_": -1, "^^": 2, "__": -2}
+_BY_ALTER = {alter: sign for sign, alter in _SEMITONES.items()} | {3: "^^", -3: "__"}
 
 
 @lru_cache(maxsize=1024)
@@ -63,7 +52,7 @@ class AccidentalMemory:
     """Which alterations are in force in the bar, per voice, letter and octave."""
 
     def __init__(self):
-        self._bar: dict[tuple[str, str], int | float] = {}
+        self._bar: dict[tuple[str, str], int] = {}
 
     def start_bar(self) -> None:
         self._bar.clear()
@@ -80,7 +69,7 @@ class AccidentalMemory:
             if sign is None and note.accidental:
                 sign = _nearest(note.accidental, note.alter)
             if sign:
-                self._bar[place] = note.alter
+                self._bar[place] = _SEMITONES.get(sign, note.alter)
                 return sign
         in_force = self._bar.get(place)
         if in_force is None:
@@ -91,7 +80,7 @@ class AccidentalMemory:
         return _BY_ALTER.get(note.alter, "")
 
 
-def _nearest(name: str, alter: int | float) -> str:
+def _nearest(name: str, alter: int) -> str:
     """A sign for an accidental ABC does not know: that of its pitch, else of its family."""
     family = {"sharp": "^", "flat": "_", "natural": "="}.get(name.split("-")[0], "")
     return _BY_ALTER.get(alter, family) if alter else family

@@ -12,7 +12,8 @@ def abc_length(
 ) -> str:
     """The printed length of `ticks`, in a tuplet of (actual, normal) notes.
 
-    One eighth is the empty string; others are `2`, `3/2`, `/` for 1/2, `/4` for 1/4.
+    One eighth is the empty string, and so is no length at all; others are `2`, `3/2`, `/` for
+    1/2, `/4` for 1/4.
     """
     length = Fraction(ticks) / ticks_per_eighth
     if ratio is not None:
@@ -21,7 +22,7 @@ def abc_length(
         length = _rounded(length)
     numerator, denominator = length.numerator, length.denominator
     if denominator == 1:
-        return "" if numerator == 1 else str(numerator)
+        return "" if numerator in (0, 1) else str(numerator)
     if numerator == 1:
         return "/" if denominator == 2 else f"/{denominator}"
     return f"{numerator}/{denominator}"

@@ -14,6 +14,7 @@ class Signatures:
     opening_clefs  staff → (clef, rest of its definition), as a V: line has them
     octaves        staff → octaves that its clef adds to what is written
     alterations    letter → alteration in the key
+    tablatures     the staves whose clef is TAB
     inline         fields for the front of the current bar: `[K:G][M:3/4]`
     """
 
@@ -22,6 +23,7 @@ class Signatures:
         self.opening_clefs: dict[int, tuple[str, str]] = {}
         self.octaves: dict[int, int] = {}
         self.alterations: dict[str, int] = {}
+        self.tablatures: set[int] = set()
         self.transpose = 0
         self._key_field = ""
         self._meter_field = ""
@@ -45,7 +47,7 @@ class Signatures:
             self.transpose = attributes.read_transpose(transpose)
         key = element.find("key")
         if key is not None:
-            self._read_key(key, opening, transpose is not None and self.transpose % 12 != 0)
+            self._read_key(key, opening, _changes_letters(transpose))
         time = element.find("time")
         if time is not None:
             self._read_meter(time, opening)
@@ -73,23 +75,37 @@ class Signatures:
             self._meter_field = f"[M:{meter}]"
 
     def _read_clefs(self, element: Element, opening: bool) -> list[tuple[int, str]]:
-        lines_staff, lines = _staff_lines(element)
+        details_staff, details = _staff_details(element)
         changes = []
         for child in element.findall("clef"):
             staff = read_int(child.get("number"), 1)
             name, self.octaves[staff] = attributes.read_clef(child)
-            suffix = f" stafflines={lines}" if lines and staff == lines_staff else ""
-            if opening or staff not in self.opening_clefs:
+            (self.tablatures.add if name.startswith("tab") else self.tablatures.discard)(staff)
+            suffix = details if staff == details_staff else ""
+            if opening:
                 self.opening_clefs[staff] = name, suffix
             else:
                 changes.append((staff, name + suffix))
         return changes
 
 
-def _staff_lines(element: Element) -> tuple[int, str]:
-    """(staff, lines) of the first <staff-details>; lines is empty if it names none."""
+def _changes_letters(transpose: Element | None) -> bool:
+    """Whether an instrument's notes have other names than they sound, not just other octaves."""
+    return transpose is not None and read_int(transpose.findtext("chromatic"), 0) != 0
+
+
+def _staff_details(element: Element) -> tuple[int, str]:
+    """(staff, ` stafflines=6 strings=E2,A2,… capo=2`) of the first <staff-details>."""
     details = element.find("staff-details")
     if details is None:
         return 0, ""
     lines = read_int(details.findtext("staff-lines"), -1)
-    return read_int(details.get("number"), 1), str(lines) if lines >= 0 else ""
+    strings = ",".join(
+        (tuning.findtext("tuning-step") or "") + (tuning.findtext("tuning-octave") or "")
+        for tuning in details.findall("staff-tuning")
+    )
+    capo = details.findtext("capo")
+    text = f" stafflines={lines}" if lines >= 0 else ""
+    text += f" strings={strings}" if strings else ""
+    text += f" capo={capo}" if capo else ""
+    return read_int(details.get("number"), 1), text

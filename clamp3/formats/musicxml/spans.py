@@ -1,4 +1,4 @@
-"""Things with two ends: hairpins, octave lines, pedal and slurs.
+"""Things with two ends: hairpins, octave lines, pedal, slurs and the braces of grace notes.
 
 Ends are paired by their number over the whole score, as the original converter pairs them: an
 end left over in one part meets the next start of its number even if that is in another part.
@@ -70,17 +70,20 @@ class SpanPairs:
 
 
 class SlurPairs:
-    """Pairs the ends of slurs; a pair counts only within one voice."""
+    """Pairs the ends of slurs; a pair counts only within one voice.
+
+    Where a slur of an earlier part ends in a voice of the same name, only its end is drawn.
+    """
 
     def __init__(self):
-        self._open: dict[str, tuple[Group, str]] = {}
+        self._open: dict[str, tuple[Group, tuple]] = {}
         self._early: dict[str, tuple[Group, tuple]] = {}
 
     def start(self, number: str, group: Group, bar: tuple) -> None:
         """A slur begins at `group`; `bar` is (part, measure index, voice)."""
         early = self._early.pop(number, None)
         if early is None:
-            self._open[number] = group, bar[-1]
+            self._open[number] = group, bar
         elif early[1] == bar and early[0].onset > group.onset:
             _draw(group, early[0])
 
@@ -89,13 +92,43 @@ class SlurPairs:
         begun = self._open.pop(number, None)
         if begun is None:
             self._early[number] = group, bar
-        elif begun[1] == bar[-1]:
-            _draw(begun[0], group)
+        elif begun[1][-1] == bar[-1]:
+            _draw(begun[0] if begun[1][0] == bar[0] else None, group)
 
 
-def _draw(start: Group, stop: Group) -> None:
+class GraceBraces:
+    """Where grace notes begin and end.
+
+    A brace ends when the next note of the document is none of grace, in whatever bar, voice or
+    part that is; at the end of the score it stays open.
+    """
+
+    def __init__(self):
+        self._last: Group | None = None
+
+    def add(self, group: Group) -> None:
+        """Take in the next group of the document."""
+        if group.is_grace:
+            group.opens_brace = self._last is None
+            self._last = group
+        elif self._last is not None:
+            self._last.closes_brace = True
+            self._last = None
+
+
+class Pairs:
+    """All the pairs of a score."""
+
+    def __init__(self):
+        self.spans = SpanPairs()
+        self.slurs = SlurPairs()
+        self.braces = GraceBraces()
+
+
+def _draw(start: Group | None, stop: Group) -> None:
     """Draw a slur, but not one that only ties grace notes to the note they decorate."""
-    if start.is_grace and start.main is stop:
-        return
-    start.slurs_opened += 1
+    if start is not None:
+        if start.is_grace and start.main is stop:
+            return
+        start.slurs_opened += 1
     stop.slurs_closed += 1

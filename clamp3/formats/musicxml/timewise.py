@@ -3,12 +3,13 @@
 from xml.etree.ElementTree import Element, SubElement
 
 from clamp3.errors import FormatError
+from clamp3.formats.limits import Limits
 
 
-def to_partwise(root: Element) -> Element:
+def to_partwise(root: Element, limits: Limits) -> Element:
     """A score-partwise root with the same music; namespaces are dropped.
 
-    Raises FormatError (not_musicxml) for any other document.
+    Raises FormatError (not_musicxml) for any other document, and too_large.
     """
     if root.tag.startswith("{"):
         for element in root.iter():
@@ -18,21 +19,25 @@ def to_partwise(root: Element) -> Element:
     if root.tag != "score-timewise":
         expected = "expected <score-partwise> or <score-timewise>"
         raise FormatError("not_musicxml", f"not MusicXML: it is <{root.tag[:40]}>, {expected}")
-    return _transposed(root)
+    return _transposed(root, limits)
 
 
-def _transposed(root: Element) -> Element:
+def _transposed(root: Element, limits: Limits) -> Element:
     """Measures of parts as parts of measures; a part that misses a measure gets an empty one."""
     partwise = Element("score-partwise")
     measures = root.findall("measure")
     partwise.extend(child for child in root if child.tag != "measure")
-    parts: dict[str, Element] = {}
-    for measure in measures:
-        for part in measure.findall("part"):
-            parts.setdefault(part.get("id", ""), Element("part", id=part.get("id", "")))
-    for identity, part in parts.items():
-        for measure in measures:
-            inside = measure.find(f"part[@id='{identity}']") if "'" not in identity else None
-            SubElement(part, "measure", measure.attrib).extend(inside if inside is not None else ())
-        partwise.append(part)
+    by_measure = [
+        {part.get("id", ""): part for part in reversed(measure.findall("part"))}
+        for measure in measures
+    ]
+    identities = dict.fromkeys(
+        part.get("id", "") for measure in measures for part in measure.findall("part")
+    )
+    if len(identities) * len(measures) > limits.max_voice_events:
+        raise FormatError("too_large", f"{len(identities)} parts of {len(measures)} measures each")
+    for identity in identities:
+        whole = SubElement(partwise, "part", id=identity)
+        for measure, parts in zip(measures, by_measure, strict=True):
+            SubElement(whole, "measure", measure.attrib).extend(parts.get(identity, ()))
     return partwise

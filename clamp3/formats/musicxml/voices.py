@@ -14,6 +14,7 @@ class Voice:
 
     bars       ABC text of each bar, without its right bar line
     overflows  what stands behind each bar line (marks later than the bar's end)
+    nostems    whether no note of its tablature has a stem
     """
 
     name: str
@@ -22,6 +23,7 @@ class Voice:
     overflows: list[str] = field(default_factory=list)
     lyrics: LyricLines = field(default_factory=LyricLines)
     has_content: bool = False
+    nostems: bool = False
     current_staff: int = 0
 
     def __post_init__(self):

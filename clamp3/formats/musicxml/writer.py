@@ -82,17 +82,20 @@ def _definitions(item: Numbered, label: str) -> list[str]:
     lines = []
     signatures = item.part.signatures
     for number, voice in item.by_staff():
-        clef, stafflines = signatures.opening_clefs.get(voice.staff, ("treble", ""))
-        drums = item.part.percussion.lines(voice.name, clef, stafflines.endswith("=1"))
-        unpitched = clef.startswith("perc") or bool(drums)
+        clef, details = signatures.opening_clefs.get(voice.staff, ("treble", ""))
+        drums = item.part.percussion
+        unpitched = clef.startswith("perc") or drums.maps(voice.name)
         words = [f"V:{number}", clef]
-        if drums and not clef.startswith("perc"):
+        if unpitched and not clef.startswith("perc"):
             words.append("map=perc")
         if signatures.transpose:
             words.append(f"transpose={signatures.transpose}")
-        lines.append(" ".join(words) + stafflines + " " + label)
+        if voice.nostems and clef.startswith("tab"):
+            details += " nostems"
+        lines.append(" ".join(words) + details + " " + label)
         if unpitched:
-            lines += ["K:none", *drums]
+            one_line = " stafflines=1" in details
+            lines += ["K:none", *drums.lines(voice.name, clef, one_line=one_line)]
         label = ""
     return lines
 
