@@ -1,7 +1,7 @@
 """From recordings to frozen features: a row per window, by one of two front ends."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from clamp3.config import AudioConfig
 from clamp3.data.rejected import Rejected, close_step, write_rejected
 from clamp3.errors import ConfigError, FormatError
 from clamp3.files import read_table, write_table
-from clamp3.formats.audio import MelFrontEnd, read_audio
+from clamp3.formats.audio import MelFrontEnd, Recording
 from clamp3.logs import progress
 from clamp3.retrieval.recordings import NO_RENDERER, RecordingFolder, read_renderer
 
@@ -27,8 +27,14 @@ class FrontEnd(Protocol):
     name: str
     feature_size: int
 
-    def features(self, waveform: np.ndarray) -> np.ndarray:
-        """[F, E] float32 of a 24 kHz mono waveform [S]. Raises FormatError (too_short)."""
+    def features(self, recording: Recording | np.ndarray) -> np.ndarray:
+        """[F, E] float32 of a recording, or of a 24 kHz mono waveform [S]. Raises FormatError."""
+        ...
+
+    def features_of(
+        self, recordings: Iterable[Recording | FormatError]
+    ) -> Iterator[np.ndarray | FormatError]:
+        """Yield the features of each recording, or why there are none, in their order."""
         ...
 
 
@@ -47,7 +53,7 @@ def build_front_end(settings: AudioConfig, device: str | None = None) -> FrontEn
         raise ConfigError("audio.front_end is mert: audio.mert_folder must name its checkpoint")
     from clamp3.models.mert import MertFrontEnd
 
-    return MertFrontEnd(Path(settings.mert_folder), device, **lengths)
+    return MertFrontEnd(settings.mert_folder, device, **lengths)
 
 
 def extract_features(
@@ -75,11 +81,13 @@ def extract_features(
     if len(folder) and not found:
         log.warning("%s: none of %d sound files is a piece of this part", recordings, len(folder))
     done, faults = [], []
-    for piece_id, files in progress(found, STAGE):
-        try:
-            done.append((piece_id, _features(files, front_end, settings.resampler)))
-        except FormatError as error:
-            faults.append(Rejected(piece_id, STAGE, error.kind, str(error)))
+    recordings_read = (_read(files, settings.resampler) for _, files in progress(found, STAGE))
+    made = front_end.features_of(recordings_read)
+    for (piece_id, _), result in zip(found, made, strict=True):
+        if isinstance(result, FormatError):
+            faults.append(Rejected(piece_id, STAGE, result.kind, str(result)))
+        else:
+            done.append((piece_id, result))
     metadata = {"front_end": front_end.name, "renderer": renderer}
     write_table(table, _table(done, front_end.feature_size, metadata))
     write_rejected(rejected, faults)
@@ -96,11 +104,15 @@ def _ids(catalog_part: Path) -> Iterator[str]:
     return iter(read_table(catalog_part, ["id"]).column("id").to_pylist())
 
 
-def _features(files: list[Path], front_end: FrontEnd, resampler: str) -> np.ndarray:
+def _read(files: list[Path], resampler: str) -> Recording | FormatError:
+    """The recording of a piece, or why there is none."""
     if len(files) > 1:
         names = ", ".join(map(str, files))
-        raise FormatError("ambiguous_recording", f"several files are called like it: {names}")
-    return front_end.features(read_audio(files[0], resampler=resampler))
+        return FormatError("ambiguous_recording", f"several files are called like it: {names}")
+    try:
+        return Recording.read(files[0], resampler)
+    except FormatError as error:
+        return error
 
 
 def _table(rows: list[tuple[str, np.ndarray]], size: int, metadata: dict[str, str]) -> pa.Table:

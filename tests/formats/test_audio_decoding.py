@@ -2,13 +2,16 @@
 
 import io
 import logging
+import os
+import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 from clamp3.errors import FormatError
-from clamp3.formats.audio import encode_ogg, read_audio
+from clamp3.formats.audio import decode_blocks, encode_ogg, read_audio
 from clamp3.formats.audio.encoding import with_serial
 
 RATE = 24_000
@@ -55,6 +58,12 @@ def fault(source, **options):
     with pytest.raises(FormatError) as caught:
         read_audio(source, **options)
     return caught.value
+
+
+@pytest.fixture(autouse=True)
+def no_ffmpeg(monkeypatch, tmp_path_factory):
+    """Where the program is installed, too, libsndfile alone is tested here."""
+    monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("no programs")))
 
 
 @pytest.mark.parametrize(("file_format", "subtype", "tolerance"), FORMATS)
@@ -133,7 +142,7 @@ def test_what_cannot_be_decoded_is_named_with_a_way_out(head, found):
     error = fault(head + bytes(500))
     assert error.kind == "unsupported_audio"
     assert found in str(error)
-    assert "ffmpeg -i" in str(error)
+    assert "where the ffmpeg program is installed" in str(error)
 
 
 def test_a_raw_file(tmp_path):
@@ -166,14 +175,79 @@ def test_not_finite(value):
     assert "0.500 s" in str(error)
 
 
+def test_a_wav_that_ends_early_is_used_and_told(caplog):
+    wav = encode(tone())
+    with caplog.at_level(logging.WARNING):
+        assert len(read_audio(wav[: 44 + RATE * 2])) == RATE
+    assert "cut off, holds 48044 of 96044 bytes" in caplog.text
+    caplog.clear()
+    streamed = wav[:4] + b"\xff" * 4 + wav[8:40] + b"\xff" * 4 + wav[44:]
+    np.testing.assert_array_equal(read_audio(streamed), read_audio(wav))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    "name", ["-", "-i.wav", b"n\xff\xfe.wav", "a b'\n;$(x).wav", "https:x.wav"]
+)
+def test_any_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    path = Path(os.fsdecode(name))
+    path.write_bytes(encode(tone()))
+    assert len(read_audio(path)) == 2 * RATE
+
+
+def with_field(data, at, value):
+    return data[:at] + struct.pack(">I" if data[:4] == b".snd" else "<H", value) + data[at + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"hello, this is no music\n" * 300, "unsupported_audio"),
+        (np.random.default_rng(0).bytes(20_000), "unsupported_audio"),
+        (bytes(20_000), "unsupported_audio"),
+        (with_field(encode(tone(), RATE, "AU"), 20, 2**31), "unsupported_audio"),
+        (with_field(encode(tone(), RATE, "AU"), 20, 0), "unsupported_audio"),
+        (with_field(encode(tone()), 22, 65_535), "corrupt_audio"),
+        (with_field(encode(tone()), 22, 0), "corrupt_audio"),
+        (encode(tone() * np.float32(1e38), subtype="FLOAT"), "not_finite"),
+        (encode(tone().astype(np.float64) * 1e300, subtype="DOUBLE"), "not_finite"),
+        (encode(np.full((RATE, 2), 3e38, np.float32), subtype="FLOAT"), "not_finite"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["mp3", "wav"])
+def test_what_is_no_sound_is_one_fault(tmp_path, data, kind, suffix):
+    path = tmp_path / f"file.{suffix}"
+    path.write_bytes(data)
+    error = fault(path)
+    assert error.kind == kind
+    assert "\n" not in str(error)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert fault(tmp_path / "pipe.wav").kind == "unreadable_file"
+
+
+def test_one_sample():
+    assert len(read_audio(encode(tone()[:1]))) == 1
+    for resampler in ("sinc", "soxr"):
+        assert len(read_audio(encode(tone()[:1], 48_000), resampler=resampler)) == 1
+
+
 def test_rates_no_recording_has():
     assert fault(encode(tone(), 500)).kind == "bad_sample_rate"
     assert fault(encode(tone()[:100], 2_000_000_000)).kind == "bad_sample_rate"
 
 
 def test_too_long(monkeypatch):
-    monkeypatch.setattr("clamp3.formats.audio.decoding.MAX_SECONDS", 1)
+    monkeypatch.setattr("clamp3.formats.audio.decoding.MAX_WHOLE_SECONDS", 1)
     assert fault(encode(tone())).kind == "too_long"
+    assert sum(map(len, decode_blocks(encode(tone())))) == 2 * RATE
+    monkeypatch.setattr("clamp3.formats.audio.decoding.MAX_SECONDS", 1.5)
+    with pytest.raises(FormatError, match="longer than"):
+        list(decode_blocks(encode(tone())))
 
 
 def test_ogg_is_the_same_each_time_and_decodes():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clamp3.errors import FormatError
-from clamp3.formats.audio import MelFrontEnd
+from clamp3.formats.audio import MelFrontEnd, Recording
 
 RATE = 24_000
 MEAN, SPREAD, RISE = slice(0, 64), slice(64, 128), slice(128, 192)
@@ -69,8 +69,22 @@ def test_librosa_is_loaded_only_when_needed():
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "set()\n"
 
 
-def test_silence_is_zero():
-    assert not rows(np.zeros(5 * RATE, np.float32)).any()
+def test_silence_is_refused():
+    with pytest.raises(FormatError) as caught:
+        rows(np.zeros(5 * RATE, np.float32))
+    assert caught.value.kind == "silent"
+
+
+def test_recordings_one_after_the_other_and_the_faults_between_them():
+    front_end = MelFrontEnd()
+    broken = FormatError("corrupt_audio", "damaged")
+    first, second = tone(60, 5), tone(67, 7)
+    given = [Recording.of(first), broken, Recording.of(first[:100]), Recording.of(second)]
+    made = list(front_end.features_of(iter(given)))
+    np.testing.assert_array_equal(made[0], rows(first))
+    assert made[1] is broken
+    assert made[2].kind == "too_short"
+    np.testing.assert_array_equal(made[3], rows(second))
 
 
 def test_windows_shorter_than_a_frame():

@@ -60,10 +60,10 @@ def test_equals_the_plain_sum(rate, samples):
 @pytest.mark.parametrize("rate", RATES)
 def test_cuts_between_blocks_make_no_difference(rate, resampler):
     rng = np.random.default_rng(rate)
-    waveform = rng.standard_normal(rate).astype(np.float32)
+    waveform = rng.uniform(-1, 1, rate).astype(np.float32)
     blocks = np.split(waveform, np.sort(rng.integers(0, rate, 12)))
     made = np.concatenate(list(resample_blocks(blocks, rate, 24_000, resampler)))
-    np.testing.assert_allclose(made, resample(waveform, rate, 24_000, resampler), atol=2e-6)
+    np.testing.assert_allclose(made, resample(waveform, rate, 24_000, resampler), atol=1e-6)
 
 
 @pytest.mark.parametrize("resampler", ["sinc", "soxr"])

@@ -5,6 +5,7 @@ import pytest
 
 from clamp3.errors import FormatError
 from clamp3.formats.audio import standardise, windows
+from clamp3.formats.audio.windows import Level, window_lengths
 
 RATE = 24_000
 
@@ -58,3 +59,33 @@ def test_standardised_is_mean_0_and_variance_1_at_any_level():
     assert made.std() == pytest.approx(1, abs=1e-3)
     np.testing.assert_allclose(standardise(waveform * 4 - 1), made, atol=2e-3)
     assert not standardise(np.zeros(100, np.float32)).any()
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 7, 200])
+def test_the_level_of_blocks_is_the_level_of_the_whole(blocks):
+    rng = np.random.default_rng(blocks)
+    waveform = (rng.standard_normal(50_000) * np.linspace(0, 1, 50_000) + 0.2).astype(np.float32)
+    level = Level()
+    for block in np.split(waveform, np.sort(rng.integers(0, 50_000, blocks - 1))):
+        level = level.joined(block)
+    assert level.samples == 50_000
+    assert level.mean == pytest.approx(waveform.mean(dtype=np.float64), rel=1e-12)
+    assert level.variance == pytest.approx(waveform.var(dtype=np.float64), rel=1e-12)
+    np.testing.assert_allclose(level.standardise(waveform), standardise(waveform), rtol=2e-7)
+    plain = (waveform - waveform.mean(dtype=np.float64)) / np.sqrt(
+        waveform.var(dtype=np.float64) + 1e-7
+    )
+    np.testing.assert_array_equal(standardise(waveform), plain.astype(np.float32))
+
+
+@pytest.mark.parametrize("samples", [1, 23_999, 24_000, 120_000, 143_999, 144_000, 1_000_001])
+def test_lengths_add_up(samples):
+    for tail in (0.0, 1.0, 5.0, 9.0):
+        try:
+            made = window_lengths(samples, 5.0, tail)
+        except FormatError:
+            assert samples < tail * RATE
+            continue
+        assert set(made[:-1]) <= {120_000}
+        assert 0 < made[-1] <= 120_000
+        assert samples - sum(made) < max(1, min(tail, 5) * RATE)

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from transformers import HubertConfig, HubertModel
 
 from clamp3.errors import CheckpointError, ConfigError, FormatError
-from clamp3.formats.audio import resample, standardise, windows
-from clamp3.models.mert import MertFrontEnd, load_mert, receptive_field
+from clamp3.formats.audio import Recording, resample, standardise, windows
+from clamp3.models.mert import MertFrontEnd, load_mert, mert_folder, receptive_field
 
 RATE = 24_000
 CONFIG = {
@@ -158,6 +158,28 @@ def test_a_batch_of_windows_is_the_windows_one_by_one(folder, front_end, batch):
     np.testing.assert_allclose(made, alone, atol=2e-6)
 
 
+@pytest.mark.parametrize("batch", [1, 3, 32])
+def test_recordings_together_are_the_recordings_one_by_one(folder, batch):
+    lengths = {"window_seconds": 1.0, "min_tail_seconds": 0.3, "batch_windows": batch}
+    front_end = MertFrontEnd(folder, "cpu", **lengths)
+    waveforms = [noise(s, i) for i, s in enumerate((2.5, 1, 0.4, 0.1, 3.5, 2, 0.4))]
+    broken = FormatError("corrupt_audio", "damaged")
+    given = [*map(Recording.of, waveforms), broken]
+    made = list(front_end.features_of(iter(given)))
+    assert len(made) == 8
+    assert made[3].kind == "too_short"
+    assert made[7] is broken
+    for number in (0, 1, 2, 4, 5, 6):
+        alone = front_end.features(waveforms[number])
+        np.testing.assert_allclose(made[number], alone, atol=2e-6)
+
+
+def test_silence(front_end):
+    with pytest.raises(FormatError) as caught:
+        front_end.features(np.zeros(5 * RATE, np.float32))
+    assert caught.value.kind == "silent"
+
+
 def test_a_window_does_not_depend_on_its_neighbours(front_end):
     """Two recordings of one level that share their first window."""
     first, second = noise(15, 1), noise(15, 1)
@@ -204,11 +226,116 @@ def test_other_variants_are_refused(tmp_path, name, value):
         load_mert(write(tmp_path / "mert", {**CONFIG, name: value}))
 
 
+def parametrized(weights):
+    """The names that torch gives today."""
+    new = "conv.parametrizations.weight.original"
+    return {
+        key.replace("conv.weight_g", f"{new}0").replace("conv.weight_v", f"{new}1"): value
+        for key, value in weights.items()
+    }
+
+
+@pytest.mark.parametrize("safe", [False, True])
+@pytest.mark.parametrize("naming", [dict, parametrized])
 @pytest.mark.parametrize("name", ["weight_g", "weight_v", "layers.1.attention.q_proj.bias"])
-def test_a_missing_tensor_is_named(tmp_path, name):
+def test_a_missing_tensor_is_named(tmp_path, name, naming, safe):
     weights = {key: value for key, value in published_weights().items() if name not in key}
     with pytest.raises(CheckpointError, match="lacks encoder"):
+        load_mert(write(tmp_path / "mert", weights=naming(weights), safe=safe))
+
+
+@pytest.mark.parametrize("name", ["weight", "weight_G", "weight_norm.g", "parametrizations.g"])
+@pytest.mark.parametrize("part", ["weight_g", "weight_v"])
+def test_a_positional_convolution_of_another_name_is_refused(tmp_path, part, name):
+    weights = published_weights()
+    stem = "encoder.pos_conv_embed.conv."
+    weights[stem + name] = weights.pop(stem + part)
+    with pytest.raises(CheckpointError, match=r"lacks encoder\.pos_conv_embed"):
         load_mert(write(tmp_path / "mert", weights=weights))
+
+
+def test_both_namings_at_once_are_refused(tmp_path):
+    weights = published_weights()
+    weights |= {key: value * 2 for key, value in parametrized(weights).items()}
+    with pytest.raises(CheckpointError, match="twice"):
+        load_mert(write(tmp_path / "mert", weights=weights))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_nothing_is_drawn(folder, seed):
+    torch.manual_seed(seed)
+    state = load_mert(folder).state_dict()
+    for name, tensor in parametrized(published_weights()).items():
+        torch.testing.assert_close(state[name], tensor, rtol=0, atol=0)
+
+
+def write_shards(folder, safe):
+    """The weights in two files, with the index that names them."""
+    write(folder, weights={})
+    (folder / "pytorch_model.bin").unlink()
+    weights = list(published_weights().items())
+    stem, suffix = ("model", "safetensors") if safe else ("pytorch_model", "bin")
+    where = {}
+    for number, part in enumerate((weights[::2], weights[1::2]), start=1):
+        name = f"{stem}-{number:05}-of-00002.{suffix}"
+        save_file(dict(part), folder / name) if safe else torch.save(dict(part), folder / name)
+        where |= dict.fromkeys(dict(part), name)
+    index = folder / f"{stem}.{suffix}.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": where}))
+    return index, where
+
+
+@pytest.mark.parametrize("safe", [False, True])
+def test_weights_in_several_files(front_end, tmp_path, safe):
+    write_shards(tmp_path, safe)
+    made = MertFrontEnd(tmp_path, "cpu").features(noise(5))
+    np.testing.assert_array_equal(made, front_end.features(noise(5)))
+
+
+def test_damaged_indexes(tmp_path):
+    index, where = write_shards(tmp_path, safe=True)
+
+    def refused(content, said):
+        index.write_text(content if isinstance(content, str) else json.dumps(content))
+        with pytest.raises(CheckpointError, match=said):
+            load_mert(tmp_path)
+
+    first = next(iter(where))
+    refused("{", "not a readable index")
+    refused("[]", "not a readable index")
+    refused({"weight_map": {}}, "not a readable index")
+    refused({"weight_map": {first: 3}}, "not a readable index")
+    refused({"weight_map": {first: "../model.safetensors"}}, "files beside it")
+    refused({"weight_map": where | {"more": where[first]}}, "more is in the file or in")
+    refused({"weight_map": {k: v for k, v in where.items() if k != first}}, f"{first} is in")
+    refused({"weight_map": dict.fromkeys(where, "other.safetensors")}, "other.safetensors: not a")
+    index.write_text(json.dumps({"weight_map": where}))
+    load_mert(tmp_path)
+
+
+@pytest.mark.parametrize("safe", [False, True])
+def test_by_its_name_on_the_hub(front_end, folder, tmp_path, monkeypatch, safe):
+    """Only what is asked for is there; safetensors are preferred, and then nothing else asked."""
+    asked = []
+
+    def download(name, allow_patterns):
+        asked.append((name, allow_patterns))
+        bins = any("bin" in pattern for pattern in allow_patterns)
+        assert "config.json" in allow_patterns
+        target = tmp_path / "cache"
+        target.mkdir(exist_ok=True)
+        return str(write(target, safe=True) if safe else folder if bins else target)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    made = MertFrontEnd("m-a-p/MERT-v1-95M", "cpu").features(noise(5))
+    np.testing.assert_array_equal(made, front_end.features(noise(5)))
+    assert {name for name, _ in asked} == {"m-a-p/MERT-v1-95M"}
+    assert any("bin" in pattern for _, patterns in asked for pattern in patterns) != safe
+
+
+def test_a_folder_is_itself(folder):
+    assert mert_folder(folder) == mert_folder(str(folder)) == folder
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,7 @@ def test_recordings_that_cannot_be_used_are_rejected_with_a_reason(work):
     soundfile.write("recordings/d.wav", noise(5), RATE)
     soundfile.write("recordings/e.wav", noise(5), RATE)
     soundfile.write("recordings/e.flac", noise(5), RATE)
+    soundfile.write("recordings/f.wav", np.zeros(5 * RATE, np.float32), RATE)
     table = extract()
     assert table.column("id").to_pylist() == ["pdmx/d"]
     rejected = read_rejected(Path("rejected.parquet"))
@@ -116,8 +117,9 @@ def test_recordings_that_cannot_be_used_are_rejected_with_a_reason(work):
         "pdmx/b": "unsupported_audio",
         "pdmx/c": "empty_file",
         "pdmx/e": "ambiguous_recording",
+        "wikimt_x/f": "silent",
     }
-    with pytest.raises(DataError, match=r"80\.0% rejected"):
+    with pytest.raises(DataError, match=r"83\.3% rejected"):
         extract(max_rejected_share=0.5)
 
 
@@ -150,7 +152,8 @@ def test_mert_needs_its_folder(work):
         build_front_end(settings(front_end="mert", mert_folder=str(work)))
 
 
-def test_mert_features(work):
+@pytest.fixture
+def mert(work):
     import torch
     from transformers import HubertConfig, HubertModel
 
@@ -167,8 +170,26 @@ def test_mert_features(work):
     torch.manual_seed(0)
     weights = HubertModel(HubertConfig.from_dict(config)).state_dict()
     torch.save(weights, work / "mert/pytorch_model.bin")
+    return {"front_end": "mert", "mert_folder": "mert"}
+
+
+def test_mert_features(mert):
     soundfile.write("recordings/a.wav", noise(6), RATE)
-    table = extract(front_end="mert", mert_folder="mert")
+    table = extract(**mert)
     assert np.array(table.column("features").to_pylist()[0]).shape == (2, 16)
     assert table.schema.metadata[b"front_end"] == b"mert"
     assert table.schema.metadata[b"feature_size"] == b"16"
+
+
+def test_many_recordings_through_mert_are_each_ones_own(mert):
+    lengths = {"a": 3.3, "b": 0.5, "c": 2, "d": 1.3, "e": 5}
+    for name, seconds in lengths.items():
+        soundfile.write(f"recordings/{name}.wav", noise(seconds), RATE, subtype="FLOAT")
+    mert |= {"window_seconds": 1.0}
+    table = extract(**mert)
+    assert table.column("id").to_pylist() == ["pdmx/a", "pdmx/c", "pdmx/d", "pdmx/e"]
+    assert [row.id for row in read_rejected(Path("rejected.parquet"))] == ["pdmx/b"]
+    front_end = build_front_end(settings(**mert), "cpu")
+    for name, rows in zip("acde", table.column("features").to_pylist(), strict=True):
+        expected = front_end.features(noise(lengths[name]))
+        np.testing.assert_allclose(np.array(rows, np.float32), expected, atol=2e-6)

@@ -1,11 +1,14 @@
 """What can be heard in a window without a trained model: timbre, harmony, rhythm."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from clamp3.formats.audio.windows import SAMPLE_RATE_HZ, standardise, windows
+from clamp3.errors import FormatError
+from clamp3.formats.audio.recording import Recording
+from clamp3.formats.audio.windows import SAMPLE_RATE_HZ
 
 BANDS = 64
 BAND_RANGE_HZ = (30.0, 12_000.0)
@@ -33,10 +36,27 @@ class MelFrontEnd:
     name = "mel"
     feature_size = 3 * BANDS + 12 * len(REGISTERS_HZ) + LAGS
 
-    def features(self, waveform: np.ndarray) -> np.ndarray:
-        """[F, 256] float32 of a 24 kHz mono waveform [S]. Raises FormatError (too_short)."""
-        parts = windows(standardise(waveform), self.window_seconds, self.min_tail_seconds)
+    def features(self, recording: Recording | np.ndarray) -> np.ndarray:
+        """[F, 256] float32 of a recording, or of a 24 kHz mono waveform [S].
+
+        Raises FormatError: Recording.of's and Recording.windows's.
+        """
+        if isinstance(recording, np.ndarray):
+            recording = Recording.of(recording)
+        parts = recording.windows(self.window_seconds, self.min_tail_seconds)
         return np.stack([_row(part) for part in parts])
+
+    def features_of(
+        self, recordings: Iterable[Recording | FormatError]
+    ) -> Iterator[np.ndarray | FormatError]:
+        """Yield the features of each recording, or why there are none, in their order."""
+        for recording in recordings:
+            try:
+                if isinstance(recording, FormatError):
+                    raise recording
+                yield self.features(recording)
+            except FormatError as error:
+                yield error
 
 
 def _row(window: np.ndarray) -> np.ndarray:
