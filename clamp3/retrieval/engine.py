@@ -198,10 +198,12 @@ def mert_hash(folder: str | Path | None) -> str | None:
     """What tells one MERT from another: the hash of its weights. Raises CheckpointError."""
     if folder is None:
         return None
+    from clamp3.models.mert import mert_folder
+
     files = [
         path
         for pattern in ("model*.safetensors", "pytorch_model*.bin")
-        for path in sorted(Path(folder).glob(pattern))
+        for path in sorted(mert_folder(folder).glob(pattern))
     ]
     if not files:
         raise CheckpointError(f"{folder}: holds no weights; expected the folder of a MERT")

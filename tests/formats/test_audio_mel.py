@@ -69,10 +69,8 @@ def test_librosa_is_loaded_only_when_needed():
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "set()\n"
 
 
-def test_silence_is_refused():
-    with pytest.raises(FormatError) as caught:
-        rows(np.zeros(5 * RATE, np.float32))
-    assert caught.value.kind == "silent"
+def test_silence_is_zero():
+    assert not rows(np.zeros(5 * RATE, np.float32)).any()
 
 
 def test_recordings_one_after_the_other_and_the_faults_between_them():

@@ -174,10 +174,10 @@ def test_recordings_together_are_the_recordings_one_by_one(folder, batch):
         np.testing.assert_allclose(made[number], alone, atol=2e-6)
 
 
-def test_silence(front_end):
-    with pytest.raises(FormatError) as caught:
-        front_end.features(np.zeros(5 * RATE, np.float32))
-    assert caught.value.kind == "silent"
+def test_silence_has_features(front_end):
+    made = front_end.features(np.zeros(5 * RATE, np.float32))
+    assert len(made) == 1
+    assert np.isfinite(made).all()
 
 
 def test_a_window_does_not_depend_on_its_neighbours(front_end):

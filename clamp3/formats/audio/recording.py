@@ -80,12 +80,10 @@ class Recording:
     def windows(self, window_seconds: float, min_tail_seconds: float) -> Iterator[np.ndarray]:
         """Its windows [S], float32, one after the other: `window_lengths` of `standardise`.
 
-        Raises FormatError: too_short or silent at once; while it is decoded again, decode_blocks's.
-        Differs: a recording of one constant value is refused, because nothing is to be heard in it.
+        Silence stays silence. Raises FormatError: too_short at once; while it is decoded again,
+        decode_blocks's.
         """
         lengths = window_lengths(self.level.samples, window_seconds, min_tail_seconds)
-        if self.level.variance == 0:
-            raise FormatError("silent", "silent throughout: all samples have the same value")
         return self._cut(lengths)
 
     def _cut(self, lengths: list[int]) -> Iterator[np.ndarray]:
