@@ -6,10 +6,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Nothing after the set-up reaches for a model hub.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: run test lint format preset schema bench clean
+.PHONY: run test lint format preset schema container bench clean
 
 run: $(STAMP) ## the whole pipeline, then the summary
-	python workflow/scripts/clear_stale_lock.py
 	snakemake
 
 test: $(STAMP) ## all tests, the long ones too
@@ -32,6 +31,12 @@ preset: $(STAMP) ## make preset NAME=clamp3-saas: published sizes over params.ya
 
 schema: $(STAMP) ## after a change of clamp3/config.py
 	python -m clamp3.config > workflow/schemas/params.schema.json
+
+container: ## clamp3.sif for `snakemake --sdm apptainer`; needs podman and apptainer
+	podman build --tag clamp3 --file Containerfile .
+	podman save --format oci-archive --output clamp3.tar clamp3
+	apptainer build --force clamp3.sif oci-archive:clamp3.tar
+	rm clamp3.tar
 
 bench: $(STAMP)
 	for program in benchmarks/*.py; do python $$program || exit 1; done

@@ -5,21 +5,34 @@ snakemake m3         one stage and what it needs
 snakemake --list     the table of contents
 """
 
+import gc
+import os
 import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
 
 min_version("9.27")
-# Scripts run with the Python that runs Snakemake, whether its environment is activated or not.
+# Thousands of shards are millions of small objects: looking for cycles among them is a sixth of the
+# time of planning.
+gc.set_threshold(100_000, 20, 20)
+# Scripts run with the Python that runs Snakemake, whether its environment is activated or not, and
+# with the package beside this file, wherever another copy is installed.
 shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
+os.environ.update(
+    PYTHONPATH=f"{workflow.basedir}:{os.getenv('PYTHONPATH', '')}".strip(":")
+)
 
 
 configfile: "params.yaml"
 
 
-# For `--sdm apptainer`; without it jobs run in the environment that started Snakemake.
-container: "docker://python:3.11-slim"
+# For `--sdm apptainer`, built by `make container` from constraints.txt; without the flag jobs run in
+# the environment that started Snakemake.
+container: "clamp3.sif"
+
+
+report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
@@ -46,19 +59,27 @@ rule all:
         [getattr(rules, stage).input for stage in ACTIVE_STAGES],
 
 
-# Who is at work here, for clear_stale_lock.py: a killed run leaves its lock behind.
-RUNNING = Path(".snakemake/running")
+# One Snakemake at a time, nothing stale in its way, and of one mind with DVC.
+if workflow.is_main_process:
+    clear_stale_lock()
+    if BRIDGE:
+        BRIDGE.adopt()
 
 
 onstart:
-    RUNNING.write_text(str(os.getpid()))
+    begin()
+    if BRIDGE:
+        BRIDGE.lock()
+    if not UNDER_DVC:
+        for path in plan().remove_leftovers():
+            print(f"removed {path}: no rule makes it any more", file=sys.stderr)
 
 
 onsuccess:
-    RUNNING.unlink(missing_ok=True)
+    record_finished()
     if "report" in ACTIVE_STAGES and not UNDER_DVC:
         shell("python workflow/scripts/print_summary.py")
 
 
 onerror:
-    RUNNING.unlink(missing_ok=True)
+    record_finished()

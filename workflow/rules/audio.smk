@@ -2,10 +2,11 @@
 
 
 rule audio:
-    """Features of every recording: one row per 5 seconds."""
+    """Stage 6: features of every recording: one row per 5 seconds."""
     input:
         expand("data/features/{part}.parquet", part=PARTS),
         expand("data/features/rejected-{part}.parquet", part=PARTS),
+        [] if config["audio"]["source"] == "render" else "data/recordings/origin.txt",
 
 
 RECORDINGS = (
@@ -16,11 +17,10 @@ RECORDINGS = (
 
 
 rule render_recordings:
-    """Play the MIDI files of one part of the catalogue into sound files."""
+    """In audio: play the MIDI files of one part of the catalogue into sound files."""
     input:
         catalog="data/catalog/{part}.parquet",
         mid=f"{CORPUS}/mid",
-        code=stage_code("audio"),
     output:
         folder=directory("data/recordings/{part}"),
     log:
@@ -34,33 +34,50 @@ rule render_recordings:
         runtime=60,
     params:
         cfg=stage_params("audio"),
+        code=stage_code("audio"),
     shell:
         "exec python workflow/scripts/render_recordings.py --params {params.cfg:q}"
         " --catalog {input.catalog:q} --out {output.folder:q} --log {log:q}"
 
 
 rule extract_features:
-    """Decode one part's recordings and describe every window by the front end."""
+    """In audio: decode one part's recordings and describe every window by the front end."""
     input:
         catalog="data/catalog/{part}.parquet",
         recordings=RECORDINGS,
-        code=stage_code("audio"),
     output:
-        table="data/features/{part}.parquet",
+        table=ensure("data/features/{part}.parquet", non_empty=True),
         rejected="data/features/rejected-{part}.parquet",
     log:
         "logs/extract_features/{part}.log",
     benchmark:
         "logs/timings/extract_features/{part}.tsv"
+    retries: 1  # with more memory
     group:
         "audio"
     resources:
-        mem_mb=3000,
+        mem_mb=more_memory(3000),
         runtime=120,
         gpu=1 if config["audio"]["front_end"] == "mert" else 0,
     params:
         cfg=stage_params("audio"),
+        code=stage_code("audio"),
     shell:
         "exec python workflow/scripts/extract_features.py --params {params.cfg:q}"
         " --catalog {input.catalog:q} --recordings {input.recordings:q}"
         " --table {output.table:q} --rejected {output.rejected:q} --log {log:q}"
+
+
+rule name_recordings:
+    """In audio: say in the place of rendered recordings where the real ones lie."""
+    output:
+        "data/recordings/origin.txt",
+    log:
+        "logs/name_recordings.log",
+    benchmark:
+        "logs/timings/name_recordings.tsv"
+    localrule: True
+    params:
+        folder=config["audio"]["folder"],
+    shell:
+        "echo {params.folder:q} > {output:q} 2> {log:q}"

@@ -1,17 +1,24 @@
 # Shared by the files beside it: the contract, parameters, paths and input functions.
+import hashlib
 import json
 import os
+import sys
+import time
 from pathlib import Path
 
 import yaml
 from snakemake.utils import validate
+
+sys.path.insert(0, f"{workflow.basedir}/workflow")
+from dvc_bridge import Bridge, is_wanted
+from work_tree import Plan, begin, clear_stale_lock
 
 validate(config, schema="../schemas/params.schema.json", set_default=False)
 
 # Which parameters and code a stage depends on is said in dvc.yaml and read from there.
 CONTRACT = yaml.safe_load((Path(workflow.basedir) / "dvc.yaml").read_text())["stages"]
 UNDER_DVC = os.getenv("DVC_STAGE")  # DVC sets it to the stage it runs
-ACTIVE_STAGES = [UNDER_DVC] if UNDER_DVC else list(CONTRACT)
+ACTIVE_STAGES = UNDER_DVC.split() if UNDER_DVC else list(CONTRACT)
 
 N = config["shards"]
 PARTS = [f"part-{i:05d}-of-{N:05d}" for i in range(N)]
@@ -32,25 +39,83 @@ MODALITIES = {
 }
 
 
-def stage_params(stage):
+def stage_params(stage, values=config):
     """The parameters that dvc.yaml lists for the stage, and no others, as JSON."""
     return json.dumps(
-        {key: config[key] for key in CONTRACT[stage]["params"]}, sort_keys=True
+        {key: values[key] for key in CONTRACT[stage]["params"]}, sort_keys=True
     )
 
 
 def stage_code(stage):
-    """The Python files that dvc.yaml lists for the stage, folders opened up."""
+    """The code that dvc.yaml lists for the stage: every file with a hash of its content."""
     listed = [Path(dep) for dep in CONTRACT[stage]["deps"] if is_code(dep)]
     opened = [
         sorted(path.rglob("*.py")) if path.is_dir() else [path] for path in listed
     ]
-    return [str(path) for paths in opened for path in paths]
+    files = [path for paths in opened for path in paths]
+    return [
+        f"{path} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" for path in files
+    ]
 
 
 def is_code(dependency):
     """Whether a dependency in dvc.yaml is code rather than data."""
-    return dependency.startswith(("clamp3/", "workflow/scripts/"))
+    return dependency.startswith(("clamp3/", "workflow/"))
+
+
+def stage_outs(stage):
+    """The outputs that dvc.yaml lists for the stage, with and without settings."""
+    items = [
+        item
+        for kind in ("outs", "metrics", "plots")
+        for item in CONTRACT[stage].get(kind, [])
+    ]
+    return [
+        Path(path)
+        for item in items
+        for path in ([item] if isinstance(item, str) else item)
+    ]
+
+
+OUTS = {stage: stage_outs(stage) for stage in CONTRACT}
+BRIDGE = Bridge(OUTS) if workflow.is_main_process and is_wanted() else None
+STARTED = {
+    "seconds": time.time(),
+    "code": {stage: stage_code(stage) for stage in ACTIVE_STAGES},
+}
+
+
+def plan():
+    """The run's jobs by stage."""
+    return Plan(
+        workflow.dag,
+        OUTS,
+        {stage: getattr(rules, stage).input for stage in ACTIVE_STAGES},
+    )
+
+
+def record_finished():
+    """Tell DVC of the stages that are finished, if they are what dvc.yaml now asks for."""
+    if BRIDGE and os.getenv("DVC_BRIDGE") != "adopt":
+        now = yaml.safe_load(Path("params.yaml").read_text())
+        BRIDGE.record(
+            [stage for stage in plan().finished() if is_as_started(stage, now)]
+        )
+
+
+def is_as_started(stage, values):
+    """Whether parameters and code of the stage are on disk what the run took them to be."""
+    params = stage_params(stage, values) == stage_params(stage)
+    return params and stage_code(stage) == STARTED["code"][stage]
+
+
+def more_memory(megabytes):
+    """A resource function: so much, and as much again at every further attempt."""
+
+    def at_attempt(wildcards, attempt):
+        return megabytes * attempt
+
+    return at_attempt
 
 
 def manifests(modality, split, collection="pdmx"):

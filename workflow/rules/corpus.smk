@@ -2,15 +2,13 @@
 
 
 rule corpus:
-    """Demo corpus: PDMX.csv, scores, MIDI files, WikiMT-X and MidiCaps style lists."""
+    """Stage 1: demo corpus: PDMX.csv, scores, MIDI files, WikiMT-X and MidiCaps style lists."""
     input:
         "data/demo/PDMX.csv",
 
 
 rule build_demo_corpus:
-    """Export music21's tunes and chorales as MusicXML and MIDI, with their texts."""
-    input:
-        code=stage_code("corpus"),
+    """In corpus: export music21's tunes and chorales as MusicXML and MIDI, with their texts."""
     output:
         csv="data/demo/PDMX.csv",
         mxl=directory("data/demo/mxl"),
@@ -28,6 +26,7 @@ rule build_demo_corpus:
         runtime=30,
     params:
         cfg=stage_params("corpus"),
+        code=stage_code("corpus"),
     shell:
         "exec python workflow/scripts/build_demo_corpus.py --params {params.cfg:q}"
         " --out data/demo --workers {threads} --log {log:q}"

@@ -8,13 +8,13 @@ EMBEDDINGS = [
 
 
 rule embed:
-    """Vectors of the held-out pieces and texts by CLaMP 3."""
+    """Stage 11: vectors of the held-out pieces and texts by CLaMP 3."""
     input:
         expand("results/embeddings/clamp3/{table}", table=EMBEDDINGS),
 
 
 rule embed_clamp3:
-    """Embed every held-out text, score, performance and recording."""
+    """In embed: embed every held-out text, score, performance and recording."""
     input:
         model="results/models/clamp3",
         manifests=test_manifests(),
@@ -23,7 +23,6 @@ rule embed_clamp3:
             store=["interleaved", "mtf", "features"],
             part=PARTS,
         ),
-        code=stage_code("embed"),
     output:
         tables=expand("results/embeddings/clamp3/{table}", table=EMBEDDINGS),
         rejected="results/embeddings/clamp3/rejected.parquet",
@@ -38,6 +37,7 @@ rule embed_clamp3:
         gpu=1,
     params:
         cfg=stage_params("embed"),
+        code=stage_code("embed"),
     shell:
         "exec python workflow/scripts/embed_clamp3.py --params {params.cfg:q}"
         " --model {input.model:q} --manifests {input.manifests:q}"

@@ -9,13 +9,13 @@ ADAPTED = [
 
 
 rule embed_lora:
-    """Vectors of held-out scores and performances by CLaMP 3 with LoRA."""
+    """Stage 12: vectors of held-out scores and performances by CLaMP 3 with LoRA."""
     input:
         expand("results/embeddings/lora/{table}", table=ADAPTED),
 
 
 rule embed_adapted:
-    """Embed held-out scores with the abc adapter and performances with the mtf adapter."""
+    """In embed_lora: embed held-out scores with the abc adapter and performances with the mtf adapter."""
     input:
         model="results/models/clamp3",
         adapters=expand("results/models/lora/{adapter}", adapter=["abc", "mtf"]),
@@ -23,7 +23,6 @@ rule embed_adapted:
         stores=expand(
             "data/{store}/{part}.parquet", store=["interleaved", "mtf"], part=PARTS
         ),
-        code=stage_code("embed_lora"),
     output:
         tables=expand("results/embeddings/lora/{table}", table=ADAPTED),
         rejected="results/embeddings/lora/rejected.parquet",
@@ -38,6 +37,7 @@ rule embed_adapted:
         gpu=1,
     params:
         cfg=stage_params("embed_lora"),
+        code=stage_code("embed_lora"),
     shell:
         "exec python workflow/scripts/embed_adapted.py --params {params.cfg:q}"
         " --model {input.model:q} --adapters results/models/lora --manifests {input.manifests:q}"

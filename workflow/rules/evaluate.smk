@@ -2,16 +2,17 @@
 
 
 rule evaluate:
-    """Held-out retrieval figures, baseline against LoRA."""
+    """Stage 13: held-out retrieval figures, baseline against LoRA."""
     input:
         "results/evaluation/clamp3.json",
         "results/evaluation/lora.json",
         "results/evaluation/comparison.json",
         "results/evaluation/comparison.md",
+        "results/evaluation/comparison.tsv",
 
 
 rule evaluate_clamp3:
-    """Rank every held-out piece for every query, with CLaMP 3's vectors."""
+    """In evaluate: rank every held-out piece for every query, with CLaMP 3's vectors."""
     input:
         tables=[
             f"results/embeddings/clamp3/{collection}/{modality}.parquet"
@@ -19,7 +20,6 @@ rule evaluate_clamp3:
             for modality in ["text", *MODALITIES[collection]]
         ],
         manifests=test_manifests(),
-        code=stage_code("evaluate"),
     output:
         "results/evaluation/clamp3.json",
     log:
@@ -31,6 +31,7 @@ rule evaluate_clamp3:
         runtime=60,
     params:
         cfg=stage_params("evaluate"),
+        code=stage_code("evaluate"),
     shell:
         "exec python workflow/scripts/evaluate_model.py --params {params.cfg:q}"
         " --embeddings results/embeddings/clamp3 --manifests {input.manifests:q}"
@@ -38,7 +39,7 @@ rule evaluate_clamp3:
 
 
 rule evaluate_lora:
-    """The same with the adapters' vectors of scores and performances."""
+    """In evaluate: the same with the adapters' vectors of scores and performances."""
     input:
         tables=[
             f"results/embeddings/{model}/{collection}/{modality}.parquet"
@@ -47,7 +48,6 @@ rule evaluate_lora:
             for model in (["lora"] if modality in ("abc", "mtf") else ["clamp3"])
         ],
         manifests=test_manifests(),
-        code=stage_code("evaluate"),
     output:
         "results/evaluation/lora.json",
     log:
@@ -59,6 +59,7 @@ rule evaluate_lora:
         runtime=60,
     params:
         cfg=stage_params("evaluate"),
+        code=stage_code("evaluate"),
     shell:
         "exec python workflow/scripts/evaluate_model.py --params {params.cfg:q}"
         " --embeddings results/embeddings/lora results/embeddings/clamp3"
@@ -67,19 +68,47 @@ rule evaluate_lora:
 
 
 rule compare_models:
-    """CLaMP 3 and CLaMP 3 with LoRA side by side."""
+    """In evaluate: CLaMP 3 and CLaMP 3 with LoRA side by side."""
     input:
         baseline="results/evaluation/clamp3.json",
         adapted="results/evaluation/lora.json",
-        code=stage_code("evaluate"),
     output:
         json="results/evaluation/comparison.json",
         table="results/evaluation/comparison.md",
     log:
         "logs/compare_models.log",
+    benchmark:
+        "logs/timings/compare_models.tsv"
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=stage_code("evaluate"),
     shell:
         "exec python workflow/scripts/compare_models.py --baseline {input.baseline:q}"
         " --adapted {input.adapted:q} --json {output.json:q} --table {output.table:q} --log {log:q}"
+
+
+rule tabulate_comparison:
+    """In evaluate: the comparison as one row per direction and model, to be drawn as bars."""
+    input:
+        comparison="results/evaluation/comparison.json",
+    output:
+        table=report(
+            ensure("results/evaluation/comparison.tsv", non_empty=True),
+            caption="../report/comparison.rst",
+            category="Retrieval",
+        ),
+    log:
+        "logs/tabulate_comparison.log",
+    benchmark:
+        "logs/timings/tabulate_comparison.tsv"
+    localrule: True
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=stage_code("evaluate"),
+    shell:
+        "exec python workflow/scripts/tabulate_comparison.py --comparison {input.comparison:q}"
+        " --table {output.table:q} --log {log:q}"

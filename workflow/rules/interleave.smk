@@ -2,19 +2,18 @@
 
 
 rule interleave:
-    """Interleaved ABC, what M3 and CLaMP read of a score."""
+    """Stage 4: interleaved ABC, what M3 and CLaMP read of a score."""
     input:
         expand("data/interleaved/{part}.parquet", part=PARTS),
         expand("data/interleaved/rejected-{part}.parquet", part=PARTS),
 
 
 rule interleave_scores:
-    """Interleave the voices of one part's scores, bar by bar."""
+    """In interleave: interleave the voices of one part's scores, bar by bar."""
     input:
         abc="data/abc/{part}.parquet",
-        code=stage_code("interleave"),
     output:
-        table="data/interleaved/{part}.parquet",
+        table=ensure("data/interleaved/{part}.parquet", non_empty=True),
         rejected="data/interleaved/rejected-{part}.parquet",
     log:
         "logs/interleave_scores/{part}.log",
@@ -27,6 +26,7 @@ rule interleave_scores:
         runtime=60,
     params:
         cfg=stage_params("interleave"),
+        code=stage_code("interleave"),
     shell:
         "exec python workflow/scripts/interleave_scores.py --params {params.cfg:q} --abc {input.abc:q}"
         " --table {output.table:q} --rejected {output.rejected:q} --log {log:q}"

@@ -2,34 +2,39 @@
 
 
 rule lora:
-    """LoRA adapters for scores and for performances."""
+    """Stage 10: LoRA adapters for scores and for performances."""
     input:
         expand("results/models/lora/{adapter}", adapter=["abc", "mtf"]),
         expand("results/metrics/lora/{adapter}.tsv", adapter=["abc", "mtf"]),
 
 
 rule train_adapter:
-    """Train the adapter of one format on the frozen CLaMP 3, resumable at any kill."""
+    """In lora: train the adapter of one format on the frozen CLaMP 3, resumable at any kill."""
     input:
         model="results/models/clamp3",
         train="data/manifests/pdmx-{adapter}-train.jsonl",
         validation="data/manifests/pdmx-{adapter}-validation.jsonl",
         store=adapter_store,
-        code=stage_code("lora"),
     output:
         adapter=directory("results/models/lora/{adapter}"),
-        metrics="results/metrics/lora/{adapter}.tsv",
+        metrics=report(
+            ensure("results/metrics/lora/{adapter}.tsv", non_empty=True),
+            caption="../report/curve.rst",
+            category="Training",
+        ),
     log:
         "logs/train_adapter/{adapter}.log",
     benchmark:
         "logs/timings/train_adapter/{adapter}.tsv"
+    retries: 1  # goes on where it stopped
     threads: config["lora"]["training"]["threads"]
     resources:
-        mem_mb=6000,
+        mem_mb=more_memory(6000),
         runtime=1440,
         gpu=1,
     params:
         cfg=stage_params("lora"),
+        code=stage_code("lora"),
     shell:
         "exec python workflow/scripts/train_adapter.py --params {params.cfg:q}"
         " --modality {wildcards.adapter} --model {input.model:q} --train {input.train:q}"

@@ -2,34 +2,39 @@
 
 
 rule m3:
-    """M3, the encoder of scores and performances, trained by filling in masked bars."""
+    """Stage 8: M3, the encoder of scores and performances, trained by filling in masked bars."""
     input:
         "results/models/m3",
         "results/metrics/m3.tsv",
 
 
 rule train_m3:
-    """Train M3 on the training split, resumable at any kill."""
+    """In m3: train M3 on the training split, resumable at any kill."""
     input:
         train=[manifests(modality, "train") for modality in ("abc", "mtf")],
         validation=[manifests(modality, "validation") for modality in ("abc", "mtf")],
         scores=expand("data/interleaved/{part}.parquet", part=PARTS),
         performances=expand("data/mtf/{part}.parquet", part=PARTS),
-        code=stage_code("m3"),
     output:
         model=directory("results/models/m3"),
-        metrics="results/metrics/m3.tsv",
+        metrics=report(
+            ensure("results/metrics/m3.tsv", non_empty=True),
+            caption="../report/curve.rst",
+            category="Training",
+        ),
     log:
         "logs/train_m3.log",
     benchmark:
         "logs/timings/train_m3.tsv"
+    retries: 1  # goes on where it stopped
     threads: config["m3"]["training"]["threads"]
     resources:
-        mem_mb=6000,
+        mem_mb=more_memory(6000),
         runtime=1440,
         gpu=1,
     params:
         cfg=stage_params("m3"),
+        code=stage_code("m3"),
     shell:
         "exec python workflow/scripts/train_m3.py --params {params.cfg:q}"
         " --train {input.train:q}"

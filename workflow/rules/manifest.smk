@@ -17,14 +17,14 @@ RENDERED = (
 
 
 rule manifest:
-    """Manifests in CLaMP 3's training layout, per collection, modality and split."""
+    """Stage 7: manifests in CLaMP 3's training layout, per collection, modality and split."""
     input:
         MANIFESTS,
         "data/manifests/counts.json",
 
 
 rule build_manifests:
-    """Pair the catalogue's texts with what was converted, and account for every row."""
+    """In manifest: pair the catalogue's texts with what was converted, and account for every row."""
     input:
         catalog=CATALOG,
         interleaved=expand("data/interleaved/{part}.parquet", part=PARTS),
@@ -39,10 +39,9 @@ rule build_manifests:
             ),
         ],
         recordings=RENDERED,
-        code=stage_code("manifest"),
     output:
         manifests=MANIFESTS,
-        counts="data/manifests/counts.json",
+        counts=ensure("data/manifests/counts.json", non_empty=True),
         rejected="data/manifests/rejected.parquet",
     log:
         "logs/build_manifests.log",
@@ -54,6 +53,7 @@ rule build_manifests:
     params:
         cfg=stage_params("manifest"),
         unplayed=[f"{folder}/rejected.parquet" for folder in RENDERED],
+        code=stage_code("manifest"),
     shell:
         "exec python workflow/scripts/build_manifests.py --params {params.cfg:q}"
         " --catalog {input.catalog:q} --interleaved {input.interleaved:q} --mtf {input.mtf:q}"

@@ -2,20 +2,19 @@
 
 
 rule mtf:
-    """MTF, what M3 and CLaMP read of a MIDI file."""
+    """Stage 5: mTF, what M3 and CLaMP read of a MIDI file."""
     input:
         expand("data/mtf/{part}.parquet", part=PARTS),
         expand("data/mtf/rejected-{part}.parquet", part=PARTS),
 
 
 rule convert_performances:
-    """Convert the MIDI files of one part of the catalogue to MTF."""
+    """In mtf: convert the MIDI files of one part of the catalogue to MTF."""
     input:
         catalog="data/catalog/{part}.parquet",
         mid=MIDI_FOLDERS,
-        code=stage_code("mtf"),
     output:
-        table="data/mtf/{part}.parquet",
+        table=ensure("data/mtf/{part}.parquet", non_empty=True),
         rejected="data/mtf/rejected-{part}.parquet",
     log:
         "logs/convert_performances/{part}.log",
@@ -28,6 +27,7 @@ rule convert_performances:
         runtime=60,
     params:
         cfg=stage_params("mtf"),
+        code=stage_code("mtf"),
     shell:
         "exec python workflow/scripts/convert_performances.py --params {params.cfg:q} --catalog {input.catalog:q}"
         " --table {output.table:q} --rejected {output.rejected:q} --log {log:q}"

@@ -2,14 +2,14 @@
 
 
 rule parse:
-    """Catalogue: every usable row, typed, described and dealt to splits."""
+    """Stage 2: catalogue: every usable row, typed, described and dealt to splits."""
     input:
         CATALOG,
         "data/catalog/rejected.parquet",
 
 
 rule parse_catalog:
-    """Read PDMX.csv (and WikiMT-X, MidiCaps lists) into the parts of the catalogue."""
+    """In parse: read PDMX.csv (and WikiMT-X, MidiCaps lists) into the parts of the catalogue."""
     input:
         csv=f"{CORPUS}/PDMX.csv",
         lists=[
@@ -17,9 +17,8 @@ rule parse_catalog:
             for key in ("wikimt_x_jsonl", "midicaps_json")
             if config["parse"][key]
         ],
-        code=stage_code("parse"),
     output:
-        parts=CATALOG,
+        parts=ensure(CATALOG, non_empty=True),
         rejected="data/catalog/rejected.parquet",
     log:
         "logs/parse_catalog.log",
@@ -30,6 +29,7 @@ rule parse_catalog:
         runtime=30,
     params:
         cfg=stage_params("parse"),
+        code=stage_code("parse"),
     shell:
         "exec python workflow/scripts/parse_catalog.py --params {params.cfg:q} --csv {input.csv:q}"
         " --rejected {output.rejected:q} --parts {output.parts:q} --log {log:q}"

@@ -2,13 +2,13 @@
 
 
 rule report:
-    """results/report.html: curves, tables, a map of the space, retrieved examples."""
+    """Stage 14: results/report.html: curves, tables, a map of the space, retrieved examples."""
     input:
         "results/report.html",
 
 
 rule write_report:
-    """Draw the report from metrics, vectors and texts."""
+    """In report: draw the report from metrics, vectors and texts."""
     input:
         counts="data/manifests/counts.json",
         catalog=CATALOG,
@@ -33,7 +33,6 @@ rule write_report:
         evaluation=expand(
             "results/evaluation/{name}.json", name=["clamp3", "lora", "comparison"]
         ),
-        code=stage_code("report"),
     output:
         report(
             "results/report.html",
@@ -49,6 +48,7 @@ rule write_report:
         runtime=30,
     params:
         cfg=stage_params("report"),
+        code=stage_code("report"),
     shell:
         "exec python workflow/scripts/write_report.py --params {params.cfg:q} --data data"
         " --results results --out {output:q} --log {log:q}"

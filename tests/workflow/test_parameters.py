@@ -1,0 +1,127 @@
+"""Each parameter of params.yaml, changed alone, reruns the same stages under both tools."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from repository import ROOT
+from trees import STAGES, Tree, outs, planned_jobs, stages
+
+SCHEMA = json.loads((ROOT / "workflow/schemas/params.schema.json").read_text())
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+# Paths must lead somewhere, and a folder of recordings is needed where none are rendered.
+SPECIAL = {
+    "corpus.folder": {"corpus.folder": "data/pdmx"},
+    "parse.midicaps_midi_folder": {"parse.midicaps_midi_folder": "data/pdmx/midicaps"},
+    "audio.source": {"audio.source": "folder", "audio.folder": "data/pdmx/mid"},
+}
+
+
+def leaves(schema, value, path=()):
+    """(path, schema, value) of every parameter, sections opened up."""
+    if "$ref" in schema:
+        schema = SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    if "properties" in schema:
+        for name, inner in schema["properties"].items():
+            yield from leaves(inner, value[name], (*path, name))
+    elif isinstance(schema.get("additionalProperties"), dict):
+        for name in value:
+            yield from leaves(schema["additionalProperties"], value[name], (*path, name))
+    else:
+        yield ".".join(path), schema, value
+
+
+def another(schema, value):
+    """A value that the schema allows, and that is not `value`."""
+    kinds = schema.get("anyOf", [schema])
+    if value is not None and any(kind.get("type") == "null" for kind in kinds):
+        return None
+    kind = next(kind for kind in kinds if kind.get("type") != "null")
+    if "enum" in kind:
+        return next(each for each in kind["enum"] if each != value)
+    if kind["type"] == "array":
+        return value[:-1]
+    if kind["type"] == "boolean":
+        return not value
+    if kind["type"] == "string":
+        return f"{value}x"
+    return (value or 0) + 1 if kind["type"] == "integer" else (value or 1) / 2
+
+
+CHANGES = {
+    name: SPECIAL.get(name) or {name: another(schema, value)}
+    for name, schema, value in leaves(SCHEMA, PARAMS)
+}
+
+
+def nested(changes):
+    """{"a.b": 1} as {"a": {"b": 1}}."""
+    values = {}
+    for name, value in changes.items():
+        *parents, key = name.split(".")
+        section = values
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[key] = value
+    return values
+
+
+def downstream(changed_stages):
+    """The stages and all that read, directly or not, what they make."""
+    found = set(changed_stages)
+    for stage in STAGES:  # in an order in which no stage stands before what it reads
+        deps = [re.sub(r"\$\{corpus.folder\}", "data/demo", dep) for dep in STAGES[stage]["deps"]]
+        made = [out for other in found for out in outs(other)]
+        if any(touches(dep, out) for dep in deps for out in made):
+            found.add(stage)
+    return [stage for stage in STAGES if stage in found]
+
+
+def touches(one, other):
+    return Path(one).is_relative_to(other) or Path(other).is_relative_to(one)
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What both tools would run for every change, in a finished tree of stand-ins."""
+    tree = Tree.of_stand_ins(tmp_path_factory.mktemp("parameters") / "tree", shards=2)
+    tree.make()
+    shutil.copytree(tree.folder / "data/demo", tree.folder / "data/pdmx")
+    versions = {name: nested(changes) for name, changes in CHANGES.items()}
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("dry_runs.py"), *SPECIAL],
+        cwd=tree.folder,
+        env=tree.environment,
+        input=json.dumps({"": {}} | versions),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_parameter_is_here():
+    assert len(CHANGES) > 80
+    assert {name.split(".")[0] for name in CHANGES} == set(PARAMS)
+
+
+@pytest.mark.slow
+def test_nothing_changed_reruns_nothing(answers):
+    assert planned_jobs(answers["snakemake"][""]) == {}
+    assert answers["dvc"][""] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_parameter_reruns_the_same_stages_in_both(answers, name):
+    by_snakemake = stages(planned_jobs(answers["snakemake"][name]))
+    # dvc.yaml lists whole sections (test_contract.py): one parameter speaks for its section.
+    spokesman = {other.split(".")[0]: other for other in answers["dvc"]}
+    asked = name if name in answers["dvc"] else spokesman[name.split(".")[0]]
+    assert by_snakemake == downstream(answers["dvc"][asked])
+    assert by_snakemake, "no stage reads this parameter"

@@ -1,0 +1,300 @@
+"""Snakemake and DVC in one work tree: what users are promised, each promise a test.
+
+The real Snakefile, rules, dvc.yaml, profile and bridge; stand-ins for the scripts.
+"""
+
+import json
+import shutil
+
+import pytest
+from trees import STAGES, Tree, kill, stages, wait_for
+
+pytestmark = pytest.mark.slow
+
+ALL = list(STAGES)
+LORA = ["lora", "embed_lora", "evaluate", "report"]
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    return Tree.of_stand_ins(tmp_path_factory.mktemp("origin") / "tree")
+
+
+@pytest.fixture(scope="module")
+def by_dvc(origin, tmp_path_factory):
+    """A clone in which DVC made everything; what it ran."""
+    tree = origin.clone(tmp_path_factory.mktemp("by_dvc") / "tree")
+    return tree, tree.repro()
+
+
+@pytest.fixture(scope="module")
+def by_snakemake(origin, tmp_path_factory):
+    """A clone in which Snakemake made everything, committed to Git; what it ran."""
+    tree = origin.clone(tmp_path_factory.mktemp("by_snakemake") / "tree")
+    ran = tree.make()
+    tree.commit("results")
+    return tree, ran
+
+
+@pytest.fixture
+def tree(by_snakemake, tmp_path):
+    """A copy of a finished, committed tree."""
+    return by_snakemake[0].copy(tmp_path / "tree")
+
+
+def assert_nothing_to_do(tree):
+    assert tree.plan() == {}
+    assert tree.repro() == []
+
+
+def test_after_dvc_in_a_fresh_clone_snakemake_has_nothing_to_do(by_dvc):
+    tree, ran = by_dvc
+    assert sorted(ran) == sorted(ALL)
+    assert_nothing_to_do(tree)
+    assert tree.plan(*ALL) == {}, "stages as targets"
+
+
+def test_after_snakemake_in_a_fresh_clone_dvc_has_nothing_to_do(by_snakemake):
+    tree, ran = by_snakemake
+    assert stages(ran) == ALL
+    assert_nothing_to_do(tree)
+
+
+def test_both_make_the_same_files_and_the_same_lock(by_dvc, by_snakemake):
+    one, other = by_dvc[0], by_snakemake[0]
+    assert one.files() == other.files()
+    assert (one.folder / "dvc.lock").read_text() == (other.folder / "dvc.lock").read_text()
+
+
+@pytest.mark.parametrize("first", ["dvc", "snakemake"])
+def test_a_parameter_reruns_the_same_stages_in_both(tree, first):
+    tree.change("rank: 4", "rank: 8")
+    if first == "dvc":
+        assert stages(tree.plan()) == LORA
+        assert tree.repro() == LORA
+    else:
+        assert stages(tree.make()) == LORA
+    assert_nothing_to_do(tree)
+
+
+def test_an_output_that_came_out_the_same_stops_dvc_and_then_snakemake(tree):
+    tree.change(r"\1 0.3", r"(interleave:\n  max_rejected_share:) 0.2")
+    assert tree.repro() == ["interleave", "report"]  # the report shows all parameters
+    assert_nothing_to_do(tree)
+
+
+def test_back_to_a_and_on_to_b_never_takes_the_files_of_a_for_b(tree):
+    files_a = tree.files()
+    tree.change("rank: 4", "rank: 8")
+    tree.make()
+    files_b = tree.files()
+    tree.git("checkout", "--quiet", ".")
+    tree.dvc("checkout", "--quiet")
+    assert tree.files() == files_a
+    tree.change("rank: 4", "rank: 8")
+    assert stages(tree.plan()) == LORA
+    tree.git("checkout", "--quiet", ".")
+    assert_nothing_to_do(tree)
+    tree.change("rank: 4", "rank: 8")
+    assert stages(tree.make()) == LORA
+    assert tree.files() == files_b != files_a
+    assert_nothing_to_do(tree)
+
+
+def test_the_run_cache_serves_what_either_tool_has_made(tree):
+    files_a = tree.files()
+    tree.change("rank: 4", "rank: 8")
+    tree.make()
+    files_b = tree.files()
+    tree.change("rank: 8", "rank: 4")
+    assert tree.repro() == []  # of Snakemake's first run
+    assert tree.files() == files_a
+    assert_nothing_to_do(tree)
+    tree.change("rank: 4", "rank: 8")
+    assert tree.repro() == []
+    assert tree.files() == files_b
+    assert_nothing_to_do(tree)
+
+
+def test_another_shard_count_leaves_no_stale_shard(tree, origin, tmp_path):
+    tree.change("shards: 2", "shards: 3")
+    assert stages(tree.make()) == ALL[1:]
+    assert not [name for name in tree.files() if "-of-00003" in name]
+    assert_nothing_to_do(tree)
+    other = origin.clone(tmp_path / "other")
+    other.change("shards: 2", "shards: 3")
+    other.make()
+    assert tree.files() == other.files()
+
+
+def test_another_shard_count_after_a_pull_leaves_no_stale_shard(tree, tmp_path):
+    clone = pulled(tree, tmp_path / "store", tmp_path)
+    clone.change("shards: 2", "shards: 3")
+    clone.make()
+    assert not [name for name in clone.files() if "-of-00003" in name]
+    assert_nothing_to_do(clone)
+
+
+def test_a_single_shard_as_target_removes_no_other(tree):
+    (tree.folder / "data/abc/part-00001-of-00003.parquet").unlink()
+    assert tree.make("data/abc/part-00001-of-00003.parquet") == {"convert_scores": 1}
+    assert len(list(tree.folder.glob("data/abc/part-*"))) == 3
+
+
+def halfway(tree, command, **environment):
+    """Start a command, kill it with all its jobs after the first finished shard of ABC."""
+    shutil.rmtree(tree.folder / "data/abc")
+    process = tree.start(*command, STAND_IN_SECONDS="1", **environment)
+    notes = tree.folder / ".snakemake/incomplete"
+
+    def one_is_done():
+        done = list(tree.folder.glob("data/abc/rejected-*"))
+        assert process.poll() is None, "ended before it was killed"
+        return len(done) >= 3 and any(notes.iterdir())
+
+    wait_for(one_is_done)
+    kill(process)
+
+
+def test_snakemake_goes_on_after_kill_9_of_snakemake(tree):
+    expected = tree.files()
+    halfway(tree, ["snakemake", "--cores", "2", "abc"])
+    assert tree.make()["convert_scores"] < 3
+    assert tree.files() == expected
+    assert_nothing_to_do(tree)
+
+
+def test_dvc_goes_on_after_kill_9_of_snakemake(tree):
+    expected = tree.files()
+    halfway(tree, ["snakemake", "--cores", "2", "abc"])
+    assert tree.repro() in ([], ["abc"])  # the run cache may serve it
+    assert tree.files() == expected
+    assert_nothing_to_do(tree)
+
+
+def test_snakemake_goes_on_after_kill_9_of_dvc(tree):
+    expected = tree.files()
+    tree.change(r"\1 0.3", r"(abc:\n  max_rejected_share:) 0.2")  # or the run cache would serve it
+    halfway(tree, ["dvc", "repro", "abc"])
+    assert tree.make()["convert_scores"] < 3
+    assert tree.files() == expected
+    assert_nothing_to_do(tree)
+
+
+def test_dvc_begins_the_killed_stage_again_after_kill_9_of_dvc(tree):
+    expected = tree.files()
+    tree.change(r"\1 0.3", r"(abc:\n  max_rejected_share:) 0.2")
+    halfway(tree, ["dvc", "repro", "abc"])
+    assert tree.repro()[0] == "abc"
+    assert tree.files() == expected
+    assert_nothing_to_do(tree)
+
+
+def pulled(tree, store, tmp_path):
+    """A fresh clone of a tree after `dvc push` and `dvc pull`."""
+    tree.dvc("remote", "add", "--quiet", "--default", "store", str(store))
+    tree.commit("remote")
+    tree.dvc("push", "--quiet")
+    clone = tree.clone(tmp_path / "clone")
+    clone.dvc("pull", "--quiet")
+    return clone
+
+
+def test_after_push_clone_and_pull_neither_has_anything_to_do(tree, tmp_path):
+    clone = pulled(tree, tmp_path / "store", tmp_path)
+    assert clone.files() == tree.files()
+    assert_nothing_to_do(clone)
+    clone.change("rank: 4", "rank: 8")
+    assert stages(clone.plan()) == LORA
+    assert clone.repro() == LORA
+    assert_nothing_to_do(clone)
+
+
+def test_a_parameter_edited_right_after_the_pull_reruns_only_what_it_must(tree, tmp_path):
+    clone = pulled(tree, tmp_path / "store", tmp_path)
+    clone.change("rank: 4", "rank: 8")
+    assert stages(clone.make()) == LORA
+    assert_nothing_to_do(clone)
+
+
+def experiments(tree):
+    """{name: the row of `dvc exp show`}"""
+    told = json.loads(tree.run("dvc", "exp", "show", "--json"))
+    found = {}
+    for revision in told:
+        for each in revision.get("experiments") or []:
+            for row in each["revs"]:
+                found[row["name"]] = row["data"]
+    return found
+
+
+def test_temp_and_queued_experiments_have_four_different_results(tree):
+    before = tree.files()
+    tree.dvc("exp", "run", "--quiet", "--temp", "-n", "temp", "-S", "shards=2", "-S", "lora.rank=3")
+    for rank in (5, 6):
+        tree.dvc("exp", "run", "--queue", "-n", f"rank-{rank}", "-S", f"lora.rank={rank}")
+    tree.dvc("queue", "start", "-j", "2")
+    wait_for(lambda: {"rank-5", "rank-6"} <= experiments(tree).keys() and is_idle(tree), 180)
+    assert tree.files() == before
+    assert_nothing_to_do(tree)
+    rows = experiments(tree)
+    shown = {
+        name: row["params"]["params.yaml"]["data"]["lora"]["rank"] for name, row in rows.items()
+    }
+    assert shown == {"temp": 3, "rank-5": 5, "rank-6": 6}
+    results = {json.dumps(row["metrics"], sort_keys=True) for row in rows.values()}
+    results.add(json.dumps(json.loads(tree.run("dvc", "metrics", "show", "--json"))))
+    assert len(results) == 4
+    for name, row in rows.items():
+        same = {out for out in row["outs"] if row["outs"][out] == rows["rank-5"]["outs"][out]}
+        assert ("data/abc" in same) == (name != "temp"), "upstream of what changed"
+    tree.dvc("exp", "apply", "--quiet", "temp")
+    assert len(list(tree.folder.glob("data/abc/part-*-of-00002.parquet"))) == 2
+    assert not [name for name in tree.files() if "-of-00003" in name]
+    assert_nothing_to_do(tree)
+
+
+def rank_of(row):
+    return row["params"]["params.yaml"]["data"]["lora"]["rank"]
+
+
+def is_idle(tree):
+    told = tree.run("dvc", "queue", "status")
+    return "Queued" not in told and "Running" not in told
+
+
+def busy_with(tree, out):
+    """Whether DVC's lock on an output is held."""
+    lock = tree.folder / ".dvc/tmp/rwlock"
+    return lock.exists() and str(tree.folder / out) in lock.read_text()
+
+
+def test_others_are_refused_while_snakemake_runs(tree):
+    tree.change("rank: 4", "rank: 8")
+    process = tree.start("snakemake", "--cores", "2", STAND_IN_SECONDS="2")
+    wait_for(lambda: busy_with(tree, "results/models/lora"))
+    assert "is busy" in tree.run("dvc", "repro", check=False)
+    assert "lock" in tree.run("snakemake", "--cores", "1", check=False)
+    assert process.wait() == 0
+    assert_nothing_to_do(tree)
+
+
+def test_snakemake_is_refused_while_dvc_runs(tree):
+    tree.change("rank: 4", "rank: 8")
+    process = tree.start("dvc", "repro", STAND_IN_SECONDS="4")
+    wait_for(lambda: busy_with(tree, "results/models/lora"))
+    assert "is busy" in tree.run("snakemake", "--cores", "1", check=False)
+    assert process.wait() == 0
+    assert_nothing_to_do(tree)
+
+
+def test_the_bridge_can_be_turned_off(tree):
+    lock = (tree.folder / "dvc.lock").read_text()
+    tree.change("examples: 4", "examples: 5")
+    told = tree.run("snakemake", "--cores", "2", DVC_BRIDGE="off")
+    assert "dvc bridge" not in told
+    assert (tree.folder / "dvc.lock").read_text() == lock
+    tree.change("examples: 3", "examples: 4")
+    told = tree.run("snakemake", "--cores", "2", DVC_BRIDGE="adopt")
+    assert "recording" not in told
+    assert (tree.folder / "dvc.lock").read_text() == lock
