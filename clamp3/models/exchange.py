@@ -22,6 +22,7 @@ from clamp3.models.m3 import M3Model
 from clamp3.models.published import ARCHITECTURE, NOTED, read_published
 from clamp3.models.text import TextTowerConfig
 from clamp3.models.tokenizer import check_tokenizer, load_tokenizer
+from clamp3.models.weights import refuse_not_finite
 
 TEXT_MODEL = "FacebookAI/xlm-roberta-base"  # of the published models
 # Files whose content is known; the licence is that of the repository that published them.
@@ -67,7 +68,19 @@ def import_weights(
         tokenizer = load_tokenizer(folder)
         check_tokenizer(tokenizer, model.config.text.vocab_size, str(folder))
         notes["tokenizer"] = str(text_model) if is_hub_name(text_model) else folder.name
-    return save_checkpoint(model.to(DTYPES[dtype]), out, tokenizer=tokenizer, notes=notes)
+    model = model.to(DTYPES[dtype])
+    _refuse_overflow(model, file, dtype)
+    return save_checkpoint(model, out, tokenizer=tokenizer, notes=notes)
+
+
+def _refuse_overflow(model: ClampModel | M3Model, file: Path, dtype: str) -> None:
+    """They were finite when they were read."""
+    try:
+        refuse_not_finite(model.state_dict(), str(file))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{file}: some weights are too large for {dtype}; store them as bfloat16 or float32"
+        ) from error
 
 
 def export_weights(folder: Path, out: Path) -> Path:
@@ -125,7 +138,12 @@ def _symbolic_words(size: str, layers: str, sizes) -> Sequence[str]:
 
 def _text_folder(text_model: str | Path) -> Path:
     if is_hub_name(text_model):
-        return fetch(str(text_model), ["tokenizer.json", "config.json"])
+        return fetch(
+            str(text_model),
+            ["tokenizer.json", "config.json"],
+            instead="download its tokenizer.json and config.json and give their folder as the "
+            "text model (--text-model)",
+        )
     return Path(text_model)
 
 

@@ -35,13 +35,21 @@ def resolve(source: str | Path, towers: Sequence[str] | None = None) -> Path:
     return fetch(str(source), [*patterns, *(_TOKENIZER if "text" in towers else ())])
 
 
-def fetch(name: str, patterns: Sequence[str]) -> Path:
+def fetch(
+    name: str, patterns: Sequence[str], *, instead: str = "give the folder of a copy"
+) -> Path:
     """The folder of the hub's files of `owner/name` that match the patterns.
+
+    `instead`: what the user can do where the hub cannot be reached, for the message.
 
     Raises CheckpointError as `resolve` does.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(patterns)))
@@ -52,9 +60,9 @@ def fetch(name: str, patterns: Sequence[str]) -> Path:
         ) from error
     except LocalEntryNotFoundError as error:
         raise CheckpointError(
-            f"{name}: the hub cannot be reached and the files were never fetched; go online once, "
-            "or give the folder of a copy"
+            f"{name}: no folder here, the hub cannot be reached, and the files were never fetched; "
+            f"go online once, or {instead}"
         ) from error
-    except (OSError, ValueError) as error:  # the library's errors of network and names
+    except (*HfHubHTTPError.__bases__, OSError, ValueError) as error:  # of HTTP, files, names
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{name}: cannot be fetched from the hub ({reason})") from error

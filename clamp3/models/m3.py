@@ -131,11 +131,16 @@ class PatchDecoder(nn.Module):
 
         Each begins with START; behind END, or the last place, stands PAD. `generator` draws on the
         CPU, so the same seed gives the same patches on every device. `top_k` (0: all) keeps the
-        likeliest characters, `top_p` the fewest of them that hold this share.
+        likeliest characters, `top_p` the fewest of them that hold this share; low temperatures
+        prefer the likely ones.
+
+        Raises ValueError for a temperature that is not above 0.
 
         Source: sanderwood/clamp3@9016d2b code/utils.py (M3TokenDecoder.generate gives the
         probabilities of one character; the loop is its callers').
         """
+        if not temperature > 0:
+            raise ValueError(f"temperature {temperature}: expected above 0; top_k=1 never draws")
         written = torch.zeros(len(features), self.base.config.n_positions, dtype=torch.long)
         written[:, 0] = START
         writing = torch.ones(len(features), dtype=torch.bool)

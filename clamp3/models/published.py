@@ -3,14 +3,15 @@
 import json
 import pickle
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from clamp3.config import M3Architecture
-from clamp3.errors import CheckpointError
+from clamp3.config import M3Architecture, check
+from clamp3.errors import CheckpointError, ConfigError
 from clamp3.files import sha256_of
 from clamp3.models.clamp import AudioTowerConfig, ClampModel, ClampModelConfig
 from clamp3.models.encoders import HEAD_SIZE, empty_weights
@@ -22,6 +23,7 @@ from clamp3.models.weights import (
     Tensors,
     assign,
     check_tensors,
+    read_tensors,
     shapes_of,
 )
 
@@ -57,8 +59,9 @@ def read_published(
 
     The kind and all sizes follow from the tensors. What does not: the attention heads of the text
     model (default: one per 64 of its width, as in XLM-R) and the longest text in tokens (default:
-    what the file's name says as `t_length_…`, else 128). The file is mapped into memory, and the
-    optimizer's state in it is not read. Nothing in it is executed.
+    what the file's name says as `t_length_…`, else 128). A file that `export_weights` wrote tells
+    all of it. A bare dictionary of tensors and a safetensors file are read too. The file is mapped
+    into memory, and the optimizer's state in it is not read. Nothing in it is executed.
 
     Raises CheckpointError where the file is damaged, holds anything but numbers, or holds no such
     model.
@@ -66,17 +69,13 @@ def read_published(
     path = Path(path)
     content = _read(path)
     state = _clean(content.get("model", content), path)
-    told = _told(content)
-    with empty_weights():
-        model = _model(
-            state,
-            path,
-            text_heads or told.get("num_attention_heads"),
-            max_tokens or told.get("max_tokens") or _named_tokens(path),
-        )
-    if not torch.equal(state.get(EMBEDDING, torch.empty(0)), state.pop(TIED, torch.empty(0))):
-        raise CheckpointError(f"{path}: {TIED} and {EMBEDDING} differ, expected one tensor")
-    check_tensors(state, shapes_of(model), str(path))
+    try:
+        sizes = _told(content) or _found(state, path)
+        with empty_weights():
+            model = _model(sizes, text_heads, max_tokens)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    _check(state, model, path)
     assign(model, state)
     notes = {"source": path.name, "source_sha256": sha256_of(path)}
     notes |= {name: _plain(content[name]) for name in NOTED if name in content}
@@ -86,13 +85,22 @@ def read_published(
 def _read(path: Path) -> dict:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
+    if path.suffix == ".safetensors":
+        return read_tensors(path)
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(
+            f"{path}: {path.stat().st_size} bytes that are no file of torch.save, or not all of "
+            "one; was the download cut off?"
+        )
     try:
         with torch.serialization.safe_globals(NUMBERS):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
+        # The library's own words advise to switch the protection off.
+        named = re.search(r"GLOBAL (\S+)", str(error))
         raise CheckpointError(
             f"{path}: holds something other than numbers, which could be a program; only weights "
-            f"are read ({str(error).splitlines()[0]})"
+            f"are read ({named[1] if named else 'not a plain dictionary'})"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError) as error:
         raise CheckpointError(f"{path}: not a readable .pth file ({error})") from error
@@ -101,11 +109,17 @@ def _read(path: Path) -> dict:
     return content
 
 
-def _told(content: dict) -> dict:
-    """What a file that this package wrote says of its text tower."""
+def _told(content: dict) -> M3Architecture | ClampModelConfig | None:
+    """The sizes that a file which this package wrote tells of itself."""
     told = content.get(ARCHITECTURE)
-    architecture = json.loads(told) if isinstance(told, str) else {}
-    return architecture.get("text") or {}
+    if not isinstance(told, str):
+        return None
+    try:
+        sizes = json.loads(told)
+    except ValueError as error:
+        raise ConfigError(f"its `{ARCHITECTURE}` is not readable as JSON ({error})") from error
+    is_clamp = isinstance(sizes, dict) and "kind" in sizes
+    return check(ClampModelConfig if is_clamp else M3Architecture, sizes, ARCHITECTURE)
 
 
 def _clean(state: object, path: Path) -> Tensors:
@@ -113,72 +127,122 @@ def _clean(state: object, path: Path) -> Tensors:
     if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
         raise CheckpointError(f"{path}: its `model` is no dictionary of tensors")
     named = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return {name: t.float() for name, t in named.items() if not name.endswith(CONSTANTS)}
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in named.items()
+        if not name.endswith(CONSTANTS)
+    }
+
+
+def _check(state: Tensors, model: ClampModel | M3Model, path: Path) -> None:
+    """Refuse tensors that do not fit the model; the tied one must be there twice."""
+    shapes = shapes_of(model)
+    if EMBEDDING in shapes:
+        shapes[TIED] = shapes[EMBEDDING]
+    check_tensors(state, shapes, str(path))
+    if TIED in shapes and not torch.equal(state.pop(TIED), state[EMBEDDING]):
+        raise CheckpointError(f"{path}: {TIED} and {EMBEDDING} differ, expected one tensor")
 
 
 def _model(
-    state: Tensors, path: Path, text_heads: int | None, max_tokens: int
+    sizes: M3Architecture | ClampModelConfig, heads: int | None, max_tokens: int | None
 ) -> ClampModel | M3Model:
+    if isinstance(sizes, M3Architecture):
+        return M3Model(sizes)
+    wanted = {"num_attention_heads": heads, "max_tokens": max_tokens}
+    wanted = {name: value for name, value in wanted.items() if value}
+    text = sizes.text and sizes.text.model_copy(update=wanted)
+    return ClampModel(sizes.model_copy(update={"text": text}))
+
+
+def _found(state: Tensors, path: Path) -> M3Architecture | ClampModelConfig:
+    """The sizes that follow from the tensors.
+
+    Widths are those of vectors, which cannot be transposed; so a matrix that is transposed or cut
+    is found by its shape afterwards.
+    """
+    beginnings = {name.partition(".")[0] for name in state}
     try:
-        if "encoder.patch_embedding.weight" in state:
-            return M3Model(_symbolic(state, "encoder"))
-        return ClampModel(_clamp_config(state, text_heads, max_tokens))
+        if "encoder" in beginnings:
+            return _symbolic(state, "encoder")
+        return _clamp_config(state, "clamp2" if "music_model" in beginnings else "clamp3", path)
     except KeyError as error:
         raise CheckpointError(
             f"{path}: no tensor {error}; expected the weights of M3, CLaMP 2 or CLaMP 3"
         ) from error
 
 
-def _clamp_config(state: Tensors, text_heads: int | None, max_tokens: int) -> ClampModelConfig:
-    kind = "clamp2" if "music_proj.weight" in state else "clamp3"
+def _clamp_config(state: Tensors, kind: str, path: Path) -> ClampModelConfig:
     return ClampModelConfig(
         kind=kind,
-        width=len(state["text_proj.weight"]),
+        width=_length(state, "text_proj.bias"),
         similarity="dot",
-        text=_text(state, text_heads, max_tokens),
+        text=_text(state, path),
         symbolic=_symbolic(state, "music_model" if kind == "clamp2" else "symbolic_model"),
         audio=_audio(state) if kind == "clamp3" else None,
     )
 
 
 def _symbolic(state: Tensors, prefix: str) -> M3Architecture:
-    hidden_size, inputs = state[f"{prefix}.patch_embedding.weight"].shape
+    hidden_size = _length(state, f"{prefix}.patch_embedding.bias")
+    characters = _rows(state, f"{prefix}.patch_embedding.weight", hidden_size)
+    positions = f"{prefix}.base.embeddings.position_embeddings.weight"
     return M3Architecture(
-        patch_size=inputs // CHARACTERS,
-        patch_length=len(state[f"{prefix}.base.embeddings.position_embeddings.weight"]),
+        patch_size=max(1, characters // CHARACTERS),
+        patch_length=_rows(state, positions, hidden_size),
         hidden_size=hidden_size,
         encoder_layers=_layers(state, f"{prefix}.base.encoder.layer"),
-        decoder_layers=_layers(state, "decoder.base.transformer.h") or DECODER_LAYERS,
+        decoder_layers=_layers(state, "decoder.base.transformer.h", DECODER_LAYERS),
     )
 
 
 def _audio(state: Tensors) -> AudioTowerConfig:
-    positions, hidden_size = state["audio_model.embeddings.position_embeddings.weight"].shape
+    hidden_size = _length(state, "audio_model.embeddings.LayerNorm.bias")
+    positions = "audio_model.embeddings.position_embeddings.weight"
     return AudioTowerConfig(
         hidden_size=hidden_size,
         layers=_layers(state, "audio_model.encoder.layer"),
-        max_frames=positions,
+        max_frames=_rows(state, positions, hidden_size),
         feature_size=hidden_size,
     )
 
 
-def _text(state: Tensors, heads: int | None, max_tokens: int) -> TextTowerConfig:
-    vocabulary, hidden_size = state["text_model.embeddings.word_embeddings.weight"].shape
+def _text(state: Tensors, path: Path) -> TextTowerConfig:
+    hidden_size = _length(state, "text_model.embeddings.LayerNorm.bias")
+    words, positions, types = (
+        _rows(state, f"text_model.embeddings.{name}_embeddings.weight", hidden_size)
+        for name in ("word", "position", "token_type")
+    )
     return TextTowerConfig(
-        vocab_size=vocabulary,
+        vocab_size=words,
         hidden_size=hidden_size,
         num_hidden_layers=_layers(state, "text_model.encoder.layer"),
-        num_attention_heads=heads or max(1, hidden_size // HEAD_SIZE),
-        intermediate_size=len(state["text_model.encoder.layer.0.intermediate.dense.weight"]),
-        max_position_embeddings=len(state["text_model.embeddings.position_embeddings.weight"]),
-        type_vocab_size=len(state["text_model.embeddings.token_type_embeddings.weight"]),
-        max_tokens=max_tokens,
+        num_attention_heads=max(1, hidden_size // HEAD_SIZE),
+        intermediate_size=_length(state, "text_model.encoder.layer.0.intermediate.dense.bias"),
+        max_position_embeddings=positions,
+        type_vocab_size=types,
+        max_tokens=_named_tokens(path),
     )
 
 
-def _layers(state: Tensors, prefix: str) -> int:
+def _length(state: Tensors, name: str) -> int:
+    return _numbers(state, name, axes=1)
+
+
+def _rows(state: Tensors, name: str, width: int) -> int:
+    return max(1, _numbers(state, name, axes=2) // width)
+
+
+def _numbers(state: Tensors, name: str, axes: int) -> int:
+    shape = list(state[name].shape)
+    if len(shape) != axes or not state[name].numel():
+        raise ConfigError(f"{name} has the shape {shape}, expected {axes} dimensions, not empty")
+    return state[name].numel()
+
+
+def _layers(state: Tensors, prefix: str, otherwise: int = 1) -> int:
     numbers = {name[len(prefix) + 1 :].split(".")[0] for name in state if name.startswith(prefix)}
-    return len(numbers)
+    return len(numbers) or otherwise
 
 
 def _named_tokens(path: Path) -> int:

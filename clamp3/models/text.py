@@ -10,7 +10,9 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 from clamp3.config import Section, TextArchitecture, check
 from clamp3.errors import CheckpointError, ConfigError
 
+BOS_ID = 0
 PAD_ID = 1  # positions count from PAD_ID + 1
+EOS_ID = 2
 
 
 class TextTowerConfig(Section):
@@ -42,8 +44,14 @@ class TextTowerConfig(Section):
                 f"text hidden_size {self.hidden_size}: {self.num_attention_heads} attention heads "
                 "cannot share it evenly"
             )
+        if self.vocab_size <= EOS_ID:
+            raise ConfigError(
+                f"vocab_size {self.vocab_size}: the ids up to {EOS_ID} are special tokens"
+            )
         sizes = self.model_dump(exclude={"max_tokens"})
-        return XLMRobertaConfig(**sizes, pad_token_id=PAD_ID, bos_token_id=0, eos_token_id=2)
+        return XLMRobertaConfig(
+            **sizes, pad_token_id=PAD_ID, bos_token_id=BOS_ID, eos_token_id=EOS_ID
+        )
 
 
 def text_encoder(config: TextTowerConfig) -> XLMRobertaModel:

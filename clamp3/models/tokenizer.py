@@ -1,5 +1,6 @@
 """The tokenizer of the text tower, in XLM-R's form: trained, loaded, saved and applied."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -74,10 +75,12 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> PreTrainedTok
         raise ConfigError(
             f"vocabulary_size {vocabulary_size}: five tokens are special, expected at least 6"
         )
-    backend = _empty_backend()
+    backend, texts = _empty_backend(), list(texts)
+    alphabet = _common_characters(backend, texts, room)
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary_size - 1,
-        limit_alphabet=room,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
         special_tokens=list(SPECIAL_TOKENS),
         show_progress=False,
     )
@@ -86,6 +89,14 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> PreTrainedTok
         raise DataError("no text to train a tokenizer on: all texts are empty")
     backend.add_special_tokens([AddedToken(MASK_TOKEN, lstrip=True, special=True)])
     return _wrap(backend)
+
+
+def _common_characters(backend: Tokenizer, texts: list[str], count: int) -> list[str]:
+    """The most frequent characters; the library would choose among equals by chance."""
+    found: Counter[str] = Counter()
+    for text in filter(None, map(backend.normalizer.normalize_str, texts)):
+        found.update(f" {text}".replace(" ", "▁"))
+    return sorted(found, key=lambda character: (-found[character], character))[:count]
 
 
 def _empty_backend() -> Tokenizer:

@@ -14,6 +14,7 @@ from clamp3.models.m3 import PatchEmbedding
 
 EMBEDDING = "decoder.base.transformer.wte.weight"
 TIED = "decoder.base.lm_head.weight"  # the same tensor as EMBEDDING
+LISTED = 10  # names in an error message; the others are counted
 
 Tensors = dict[str, torch.Tensor]
 
@@ -55,12 +56,15 @@ def check_tensors(tensors: Tensors, shapes: dict[str, tuple[int, ...]], where: s
 def _check_names(tensors: Tensors, shapes: dict[str, tuple[int, ...]], where: str) -> None:
     missing = sorted(shapes.keys() - tensors.keys())
     unknown = sorted(tensors.keys() - shapes.keys())
-    for fault, names in (("lacks the tensor", missing), ("holds the unknown tensor", unknown)):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise CheckpointError(
-                f"{where} {fault} {names[0]}{more}; is it the file of another model?"
-            )
+    if missing or unknown:
+        faults = [("lacks the tensor", missing), ("holds the unknown tensor", unknown)]
+        told = " and ".join(f"{fault} {_list(names)}" for fault, names in faults if names)
+        raise CheckpointError(f"{where} {told}; is it the file of another model?")
+
+
+def _list(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def refuse_not_finite(tensors: Tensors, where: str) -> None:

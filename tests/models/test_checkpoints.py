@@ -204,7 +204,12 @@ def poison(value):
 
 FAULTS = [
     ("text", drop("text_proj.bias"), r"text\.safetensors lacks the tensor text_proj\.bias; is"),
-    ("text", lambda t: [t.pop(name) for name in list(t)[:3]], r"lacks the tensor \S+ and 2 more"),
+    ("text", lambda t: [t.pop(n) for n in list(t)[:3]], r"lacks the tensor (\S+, ){2}\S+; is it"),
+    (
+        "text",
+        lambda t: [t.pop(n) for n in list(t)[:13]] + [t.update(new=torch.ones(1))],
+        r"lacks the tensor (\S+, ){9}\S+ and 3 more and holds the unknown tensor new; is it",
+    ),
     (
         "audio",
         replace("audio_proj.extra", lambda _: torch.ones(1)),

@@ -6,12 +6,21 @@ import numpy as np
 import pytest
 import torch
 from formula import clamp_model, m3_model
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import safe_open
 
 from clamp3.errors import CheckpointError
+from clamp3.files import sha256_of
+from clamp3.models import exchange
 from clamp3.models.checkpoints import load_clamp, load_m3, read_config, save_checkpoint
+from clamp3.models.clamp import ClampModel
 from clamp3.models.exchange import export_weights, import_weights
-from clamp3.models.tokenizer import save_tokenizer, train_tokenizer
+from clamp3.models.tokenizer import (
+    encode_texts,
+    load_tokenizer,
+    save_tokenizer,
+    train_tokenizer,
+)
 
 TEXTS = ["a calm waltz in C major for piano", "the violin plays sad chords", "A walking bass"]
 NAME = "weights_clamp3_saas_h_size_32_t_model_x_t_length_16_a_size_64.pth"
@@ -91,6 +100,58 @@ def test_what_is_exported_and_imported_is_the_same(tmp_path, text_model, kind):
     assert content["model"].keys() == model.state_dict().keys()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"audio": None},
+        {"similarity": "cosine"},
+        {"audio": {"feature_size": 20}},
+        {"symbolic": {"decoder_layers": 2}},
+    ],
+)
+def test_models_that_the_originals_have_not_come_back_too(tmp_path, text_model, change):
+    config = clamp_model("K").config
+    parts = {
+        name: getattr(config, name).model_copy(update=part) if isinstance(part, dict) else part
+        for name, part in change.items()
+    }
+    tokenizer = load_tokenizer(text_model)
+    model = ClampModel(config.model_copy(update=parts))
+    fingerprint = save_checkpoint(model, tmp_path / "own", tokenizer=tokenizer)
+    exported = export_weights(tmp_path / "own", tmp_path / "own.pth")
+    # The folder itself serves as the text model.
+    assert import_weights(exported, tmp_path / "x", text_model=tmp_path / "own") == fingerprint
+
+
+def test_what_half_precision_cannot_hold_is_refused(tmp_path, text_model):
+    model = clamp_model("K")
+    with torch.no_grad():
+        model.text_proj.weight[0, 0] = 1e6
+    path = written(tmp_path, model)
+    import_weights(path, tmp_path / "bf16", text_model=text_model, dtype="bfloat16")
+    with pytest.raises(CheckpointError, match="too large for float16"):
+        import_weights(path, tmp_path / "f16", text_model=text_model, dtype="float16")
+    assert not (tmp_path / "f16").exists()
+
+
+def test_without_a_network_the_text_model_can_be_given(tmp_path, monkeypatch):
+    def offline(name, allow_patterns):
+        raise LocalEntryNotFoundError("")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    path = written(tmp_path, clamp_model("K"))
+    with pytest.raises(CheckpointError, match=r"download its tokenizer\.json .*--text-model"):
+        import_weights(path, tmp_path / "out", text_heads=4)
+
+
+def test_a_known_file_is_recognised(tmp_path, text_model, monkeypatch):
+    path = written(tmp_path, clamp_model("K"))
+    monkeypatch.setitem(exchange.RECOGNISED, sha256_of(path), ("CLaMP 3 SAAS", "MIT"))
+    import_weights(path, tmp_path / "out", text_model=text_model)
+    notes = read_config(tmp_path / "out").notes
+    assert (notes["name"], notes["licence"]) == ("CLaMP 3 SAAS", "MIT")
+
+
 def test_an_export_is_named_by_the_published_scheme(tmp_path, text_model):
     import_weights(written(tmp_path, clamp_model("K")), tmp_path / "c", text_model=text_model)
     assert export_weights(tmp_path / "c", tmp_path).name == (
@@ -125,6 +186,18 @@ def test_another_text_model_is_refused(tmp_path, text_model):
         import_weights(path, tmp_path / "out", text_model=other)
 
 
+def test_a_separator_that_was_not_special_becomes_so(tmp_path, text_model):
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    text = degenerate((text_model / "tokenizer.json").read_text(), separator_as_letters)
+    (folder / "tokenizer.json").write_text(text)
+    path = written(tmp_path, clamp_model("K"))
+    import_weights(path, tmp_path / "out", text_model=folder, text_heads=4)
+    expected = encode_texts(load_tokenizer(text_model), ["a waltz\nin C"])
+    assert encode_texts(load_clamp(tmp_path / "out").tokenizer, ["a waltz\nin C"]) == expected
+    assert expected[0].count(2) == 2
+
+
 def degenerate(tokenizer, change):
     content = json.loads(tokenizer)
     change(content)
@@ -138,6 +211,26 @@ def all_unknown(content):
     content["model"]["merges"] = []
 
 
+def without_padding(content):
+    content["added_tokens"] = [t for t in content["added_tokens"] if t["content"] != "<pad>"]
+    content["model"]["vocab"].pop("<pad>", None)
+
+
+def swapped(content):
+    ids = {"<s>": 2, "</s>": 0}
+    content["model"]["vocab"] |= ids
+    for token in content["added_tokens"]:
+        token["id"] = ids.get(token["content"], token["id"])
+
+
+def separator_as_letters(content):
+    content["added_tokens"] = [t for t in content["added_tokens"] if t["content"] != "</s>"]
+
+
+def without_frame(content):
+    content["post_processor"] = None
+
+
 def too_large(content):
     content["model"]["vocab"] |= {f"word{n}": 500 + n for n in range(200)}
 
@@ -147,6 +240,9 @@ def too_large(content):
     [
         (all_unknown, "knows none of the words"),
         (too_large, "the id 699, the text model 599"),
+        (without_padding, "special tokens are .*'<pad>': None"),
+        (swapped, "special tokens are .*expected 0, 1, 2, 3"),
+        (without_frame, "a text of two lines becomes"),
     ],
 )
 def test_a_degenerate_tokenizer_is_refused(tmp_path, text_model, change, message):

@@ -1,8 +1,11 @@
-"""Models by their name on the hub, without a network: a cache folder, a dead address."""
+"""Models by their name on the hub, without a network: a cache, a hub of our own, a dead address."""
 
+import json
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from formula import clamp_model
@@ -87,6 +90,91 @@ def test_an_unreachable_hub_is_one_sentence(tmp_path, settings):
     assert told.startswith("owner/name: "), told
     assert "fetched" in told
     assert "\n" not in told
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub as a download needs; `server.folder` is the model `owner/name`."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        path = self.path.partition("?")[0]
+        files = sorted(self.server.folder.iterdir())
+        if path.startswith("/api/models/owner/name/revision"):
+            names = [{"rfilename": file.name} for file in files]
+            self.answer(json.dumps({"id": "owner/name", "sha": REVISION, "siblings": names}))
+        elif path.startswith("/api/models/owner/name/tree"):
+            listed = [{"type": "file", "path": f.name, "size": 1, "oid": "0" * 40} for f in files]
+            self.answer(json.dumps(listed))
+        elif path.startswith("/owner/name/resolve/"):
+            self.send_file(self.server.folder / path.rpartition("/")[2])
+        elif "silent/" in path:
+            self.close_connection = True
+        else:
+            code = {"closed": 401, "broken": 500}.get(path.split("/")[-4], 404)
+            self.answer("no", code, {"X-Error-Code": "RepoNotFound"} if code == 404 else {})
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def send_file(self, file):
+        if self.command == "GET":
+            self.server.sent.append(file.name)
+        headers = {"ETag": f'"{file.name}"', "X-Repo-Commit": REVISION}
+        self.answer(file.read_bytes(), headers=headers)
+
+    def answer(self, body, code=200, headers=None):
+        body = body.encode() if isinstance(body, str) else body
+        self.send_response(code)
+        for name, value in ({"Content-Length": len(body)} | (headers or {})).items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A server that answers as the hub, and the settings under which it is used."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        server.folder, server.sent = tmp_path / "published", []
+        threading.Thread(target=server.serve_forever).start()
+        server.settings = {
+            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+            "HF_HUB_CACHE": str(tmp_path / "cache"),
+            "HF_HUB_OFFLINE": "0",
+            "NO_PROXY": "127.0.0.1",
+        }
+        yield server
+        server.shutdown()
+
+
+def test_a_tower_is_fetched_once_and_alone(hub):
+    save_checkpoint(clamp_model("K"), hub.folder)
+    code = (
+        "from clamp3.models.hub import resolve\n"
+        "print(sorted(p.name for p in resolve('owner/name', ['symbolic']).iterdir()))"
+    )
+    for settings in ({}, {}, {"HF_HUB_OFFLINE": "1"}):
+        told = run(code, **hub.settings | settings)
+        assert told == "['config.json', 'symbolic.safetensors']"
+        assert sorted(hub.sent) == ["config.json", "symbolic.safetensors"]
+
+
+def test_every_refusal_of_the_hub_is_one_sentence(hub):
+    hub.folder.mkdir()
+    code = (
+        "from clamp3.models.hub import resolve\n"
+        "from clamp3.errors import CheckpointError\n"
+        "for name in ('gone/x', 'closed/x', 'broken/x', 'silent/x'):\n"
+        "    try: resolve(name)\n"
+        "    except CheckpointError as error: print(error)"
+    )
+    gone, closed, broken, silent = run(code, **hub.settings).splitlines()
+    assert gone.startswith("gone/x: neither a folder here nor a model on the hub")
+    assert closed.startswith("closed/x: cannot be fetched from the hub (")
+    assert broken.startswith("broken/x: no folder here, the hub cannot be reached")
+    assert silent.startswith("silent/x: cannot be fetched from the hub (")
 
 
 def test_an_unknown_model_is_one_sentence(monkeypatch):

@@ -300,3 +300,10 @@ def test_unlikely_characters_are_left_out():
     assert torch.allclose(kept_chances(logits), logits.exp())
     assert torch.allclose(kept_chances(logits, top_k=1), torch.tensor([[1.0, 0, 0, 0]]))
     assert torch.allclose(kept_chances(logits, top_p=0.6), torch.tensor([[5 / 7, 2 / 7, 0, 0]]))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_a_temperature_is_above_zero(temperature):
+    decoder = m3_model("K").decoder
+    with pytest.raises(ValueError, match="expected above 0"):
+        decoder.generate(torch.ones(1, 64), torch.Generator(), temperature=temperature)

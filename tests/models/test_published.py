@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from formula import SIZES, clamp_model, m3_model, values
+from safetensors.torch import save_file
 
 from clamp3.errors import CheckpointError
 from clamp3.formats.patches import encode_patches
@@ -162,8 +163,9 @@ class Program:
 def test_programs_in_a_file_are_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path, clamp_model("K"), epoch=Program())
-    with pytest.raises(CheckpointError, match="something other than numbers"):
+    with pytest.raises(CheckpointError, match="something other than numbers") as raised:
         read_published(path)
+    assert "weights_only" not in str(raised.value)  # no advice to execute it after all
     assert not (tmp_path / "harmed").exists()
 
 
@@ -211,6 +213,61 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, tensors, message):
     torch.save({"model": changed(clamp_model("K"), **tensors)}, tmp_path / "bad.pth")
     with pytest.raises(CheckpointError, match=message):
         read_published(tmp_path / "bad.pth")
+
+
+def faults(name, tensor):
+    """What can have happened to a tensor, and what must be said of it."""
+    damaged = tensor.contiguous().clone()
+    damaged.view(-1)[-1] = float("nan")
+    found = [(None, name), (damaged, f"{name} holds values that are not finite")]
+    found += [(torch.ones(s), f"{name} has the shape") for s in ([1, *tensor.shape], [0], [])]
+    if tensor.ndim == 2 and tensor.shape[0] != tensor.shape[1]:
+        found.append((tensor.t(), f"{name} has the shape .*it looks transposed"))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["m3", "clamp3", "clamp2"])
+def test_a_fault_in_any_tensor_is_one_sentence(tmp_path, kind):
+    model = m3_model("K") if kind == "m3" else clamp_model("K", kind)
+    path = tmp_path / "weights_t_length_16_x.pth"
+    for turn, (name, tensor) in enumerate(model.state_dict().items()):
+        if kind == "clamp3" and name.startswith("text"):  # as in clamp2
+            continue
+        possible = faults(name, tensor)
+        if "embedding" not in name:  # the sizes are read from some of those: all their faults
+            possible = [possible[turn % len(possible)]]
+        for damaged, message in possible:
+            torch.save({"model": changed(model, **{name: damaged})}, path)
+            with pytest.raises(CheckpointError, match=message) as raised:
+                read_published(path, text_heads=4)
+            assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "options", "message"),
+    [
+        ({}, {"text_heads": 5}, "5 attention heads cannot share it evenly"),
+        ({}, {"max_tokens": 513}, "has positions for 512 tokens"),
+        ({"architecture": "{"}, {}, "`architecture` is not readable as JSON"),
+        ({"architecture": "[]"}, {}, "architecture: value: Input should be"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(tmp_path, extra, options, message):
+    torch.save({"model": clamp_model("K").state_dict(), **extra}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=message):
+        read_published(tmp_path / "x.pth", **options)
+
+
+def test_other_containers_of_tensors_are_read(tmp_path):
+    model = clamp_model("K")
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    torch.save(state, tmp_path / "x_t_length_16_.pth")
+    save_file(state, tmp_path / "x_t_length_16_.safetensors")
+    for suffix in ("pth", "safetensors"):
+        found = read_published(tmp_path / f"x_t_length_16_.{suffix}", text_heads=4).model
+        assert found.config.text.max_tokens == 16
+        for name, tensor in found.state_dict().items():
+            assert torch.equal(tensor, state[name])
 
 
 def test_an_output_layer_of_its_own_is_refused(tmp_path):
