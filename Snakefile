@@ -67,9 +67,9 @@ if workflow.is_main_process:
 
 
 onstart:
-    begin()
     if BRIDGE:
         BRIDGE.lock()
+    begin()  # last, so that a run that DVC refuses is in nobody's way
     if not UNDER_DVC:
         for path in plan().remove_leftovers():
             print(f"removed {path}: no rule makes it any more", file=sys.stderr)

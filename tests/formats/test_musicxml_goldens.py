@@ -15,11 +15,8 @@ from clamp3.formats.musicxml import musicxml_to_abc
 CURATED = Path(__file__).parent.parent / "golden" / "scores_curated.jsonl.gz"
 CORPUS = Path(find_spec("music21").origin).parent / "corpus"
 
-# Deliberate differences: <divisions> that change within a measure, a brace of grace notes left
-# open at the end, and two scores whose lyrics hold line breaks.
-KNOWN_DIFFERENT = {"e103.xml", "e133.xml", "e146.xml", "e193.mxl", "e194.mxl"}
-# A lyric that is nothing but the end of an extension line.
-KNOWN_DIFFERENT_LYRICS = {"beach__prayer_of_a_tired_child.musicxml"}
+# Deliberate difference: two scores whose lyrics hold line breaks.
+KNOWN_DIFFERENT = {"e193.mxl", "e194.mxl"}
 
 
 def curated_rows() -> list[dict]:
@@ -53,7 +50,7 @@ def differing(pairs: Iterator[tuple[dict, bytes]]) -> tuple[int, list[str]]:
 def test_curated_scores_come_out_as_the_reference_writes_them():
     count, wrong = differing(with_source(curated_rows()))
     assert count >= 100
-    assert set(wrong) <= KNOWN_DIFFERENT_LYRICS
+    assert wrong == []
 
 
 def test_what_stops_the_reference_is_converted():
@@ -72,7 +69,7 @@ def test_all_recorded_scores(goldens: Path, name: str):
     rows = parquet.read_table(goldens / "formats" / f"{name}.parquet").to_pylist()
     count, wrong = differing(with_source(rows))
     assert count >= 180
-    assert set(wrong) <= KNOWN_DIFFERENT | KNOWN_DIFFERENT_LYRICS
+    assert set(wrong) <= KNOWN_DIFFERENT
 
 
 def test_extra_scores_that_stop_the_reference(goldens: Path):

@@ -104,7 +104,7 @@ def test_a_stage_reads_only_parameters_it_lists(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_runs_only_its_own_rules(stage):
-    assert STAGES[stage]["cmd"] == f"snakemake {stage}"
+    assert STAGES[stage]["cmd"] == f"snakemake --nolock {stage}"
     settings = [
         s for out in STAGES[stage].get("outs", []) if isinstance(out, dict) for s in out.values()
     ]

@@ -82,7 +82,7 @@ def environment():
 
 
 def run(tree, *targets):
-    return snakemake("-c2", *targets, cwd=tree, **environment(), PYTHONPATH=str(tree))
+    return snakemake("-c2", *targets, cwd=tree, **environment() | {"PYTHONPATH": str(tree)})
 
 
 def killed_run(tree, sign, target):

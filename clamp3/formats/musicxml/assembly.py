@@ -68,7 +68,7 @@ class Bar:
 class PartAssembler:
     """Puts one part's events into its voices; header and pairs are the score's.
 
-    A score's parts are all read before any is written, for what one leaves open another closes.
+    A part is written before the next is read: an end there of what is open here is not seen here.
     """
 
     def __init__(self, part: Part, header: Header, pairs: Pairs):
@@ -87,21 +87,16 @@ class PartAssembler:
         self._pedal_voice: str | None = None
         self._tablature: dict[str, list[Group]] = defaultdict(list)
 
-    def read(self) -> None:
-        """Take in all measures."""
+    def write(self) -> WrittenPart:
+        """The whole part, less voices in which nothing happens."""
         for events, scale in zip(self.part.measures, self.part.scales, strict=True):
             self.scale = scale
             self._read_measure(events)
         self._draw_tablature_stems()
-
-    def write(self) -> WrittenPart:
-        """The whole part, less voices in which nothing happens."""
         lines = [bar.line for bar in self.bars]
         voices = [voice for voice in self.voices.values() if voice.has_content]
         for voice in voices:
             self._write_voice(voice)
-            if lines[0].left:
-                voice.bars[0] = "|:" + voice.bars[0]
         return WrittenPart(
             self.part.info,
             voices,
@@ -112,11 +107,13 @@ class PartAssembler:
 
     def _write_voice(self, voice: Voice) -> None:
         ticks_per_eighth = self.part.ticks_per_quarter // 2
+        repeat = "|:" if self.bars[0].line.left else ""
         for bar in self.bars:
             items = bar.items.get(voice.name, [])
             on_time = [pair for pair in items if pair[0] <= bar.length]
             text, groups = write_bar(on_time, bar.length, ticks_per_eighth)
-            voice.bars.append(bar.inline + text)
+            voice.bars.append(bar.inline + repeat + text)
+            repeat = ""
             late = len(on_time) < len(items)
             overflow = write_overflow(items, bar.length, ticks_per_eighth) if late else ""
             voice.overflows.append(overflow)
@@ -201,11 +198,11 @@ class PartAssembler:
             sign = "!courtesy!" + sign
         if not group.heads:
             self.voices[note.voice].has_content = True
-            group.stemless = note.stemless
             if tablature:
                 self._tablature[note.voice].append(group)
-            elif note.stemless:
-                self.header.stemless = True
+        if note.stemless:
+            group.stemless = True
+            self.header.stemless = self.header.stemless or not tablature
         string = note.notations.string if tablature else ""
         group.add_head(string + sign + letter, note.tie_start)
 

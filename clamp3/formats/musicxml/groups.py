@@ -19,17 +19,15 @@ class Group:
 
     # Defaults live in the class, as in Note: few groups have more than a head and a tie.
     closes_brace = False
-    decorations: tuple[str, ...] = ()
-    fingerings: tuple[str, ...] = ()
     lyrics: tuple[Element, ...] = ()
     main: "Group | None" = None
     opens_brace = False
     prefix = ""
+    signs: tuple[str, ...] = ()
     slurs_closed = 0
     slurs_opened = 0
     spans: tuple[str, ...] = ()
     stemless = False
-    tremolo = ""
 
     def __init__(self, note: Note | None, onset, duration):
         self.note = note
@@ -59,7 +57,7 @@ class Group:
             self.add_head("x" if hidden else "z", tie)
 
     def add_notations(self, note: Note, *, tablature: bool = False) -> None:
-        """Whatever hangs on a note of the group moves in front of it, each sign once.
+        """Whatever hangs on a note of the group moves in front of it, note by note, each once.
 
         Tablature has strings in place of fingers.
         """
@@ -68,12 +66,13 @@ class Group:
         notations = note.notations
         if notations is NO_NOTATIONS:
             return
-        new = [sign for sign in notations.decorations if sign not in self.decorations]
-        self.decorations = (*self.decorations, *new)
-        if not tablature:
-            self.fingerings = (*self.fingerings, *notations.fingerings)
-        self.spans = (*self.spans, *notations.spans)
-        self.tremolo = self.tremolo or notations.tremolo
+        signs = notations.decorations + ([] if tablature else notations.fingerings)
+        if note is self.note:
+            self.spans = tuple(notations.spans)
+            self.signs = tuple(signs)
+            return
+        known = self.spans + self.signs
+        self.signs += tuple(sign for sign in notations.spans + signs if sign not in known)
 
     def text(self, length: str, link: str = "") -> str:
         """The ABC of the group: what stands before it, heads, length, tie, slur ends.
@@ -82,10 +81,7 @@ class Group:
         """
         tie_all = all(self.ties)
         body = self.heads[0] if len(self.heads) == 1 else self._chord(tie_all)
-        if not (self.decorations or self.fingerings or self.spans or self.tremolo):
-            before = ""
-        else:
-            before = "".join((*self.spans, self.tremolo, *self.decorations, *self.fingerings))
+        before = "".join(self.spans + self.signs)
         return (
             f"{self.prefix}{'(' * self.slurs_opened}{before}{'s' if self.stemless else ''}"
             f"{body}{length}{'-' if tie_all else ''}{link}{')' * self.slurs_closed}"

@@ -30,14 +30,14 @@ DECORATIONS = {
     "technical/thumb-position": "!thumb!",
     "technical/up-bow": "u",
 }
+_WAVES = {"start": "!trill(!", "stop": "!trill)!"}
 _CONTAINERS = {"articulations", "ornaments", "technical"}
 
 
 class Notations:
     """The notations of one note, sorted into what ABC writes where.
 
-    spans        glissandos and wavy lines, after an opening slur
-    tremolo      before the decorations
+    spans        glissando or slide, wavy line and tremolo: right behind an opening slur
     paired       whether the note is one of two that a tremolo alternates
     decorations  before the note, in order, each once
     fingerings   after the decorations
@@ -47,7 +47,6 @@ class Notations:
     """
 
     __slots__ = (
-        "closing_slides",
         "decorations",
         "fingerings",
         "paired",
@@ -56,12 +55,10 @@ class Notations:
         "string",
         "tie_start",
         "tie_stop",
-        "tremolo",
         "tuplets",
     )
 
     def __init__(self):
-        self.closing_slides: list[str] = []
         self.decorations: list[str] = []
         self.fingerings: list[str] = []
         self.paired = False
@@ -70,7 +67,6 @@ class Notations:
         self.string = ""
         self.tie_start = False
         self.tie_stop = False
-        self.tremolo = ""
         self.tuplets: list[Element] = []
 
 
@@ -89,8 +85,21 @@ def read_notations(element: Element, found: Notations | None = None) -> Notation
                 _read_one(found, names, f"{child.tag}/{grandchild.tag}", grandchild)
         else:
             _read_one(found, names, child.tag, child)
-    found.decorations = [DECORATIONS[name] for name in sorted(names)] + found.closing_slides
+    found.decorations = [DECORATIONS[name] for name in sorted(names)]
+    found.spans = _spans(element) + found.spans
     return found
+
+
+def _spans(element: Element) -> list[str]:
+    """The first slide, where a glissando comes before others, and the first wavy line."""
+    spans = []
+    slide = element.find("glissando")
+    slide = element.find("slide") if slide is None else slide
+    if slide is not None:
+        line = "~" if slide.get("line-type") == "wavy" else "-"
+        spans.append(f"!{line}(!" if slide.get("type") == "start" else f"!{line})!")
+    waves = [_WAVES.get(wave.get("type")) for wave in element.iterfind("ornaments/wavy-line")]
+    return spans + [wave for wave in waves if wave][:1]
 
 
 def _read_one(found: Notations, names: set[str], name: str, element: Element) -> None:
@@ -100,20 +109,14 @@ def _read_one(found: Notations, names: set[str], name: str, element: Element) ->
         _READERS[name](found, element)
 
 
-def _read_wavy_line(found: Notations, element: Element) -> None:
-    mark = {"start": "!trill(!", "stop": "!trill)!"}.get(element.get("type", ""))
-    if mark and not found.spans:
-        found.spans.append(mark)
-
-
 def _read_tremolo(found: Notations, element: Element) -> None:
     text = (element.text or "").strip()
     strokes = "/" * min(read_int(text, 0), 8) if text.isdecimal() else ""
     found.paired = element.get("type") in ("start", "stop")
     if strokes and element.get("type") == "start":
-        found.tremolo = f"!{strokes}-!"
+        found.spans = [f"!{strokes}-!"]
     elif strokes and element.get("type") == "single":
-        found.tremolo = f"!{strokes}!"
+        found.spans = [f"!{strokes}!"]
 
 
 def _read_fingering(found: Notations, element: Element) -> None:
@@ -122,14 +125,6 @@ def _read_fingering(found: Notations, element: Element) -> None:
 
 def _read_string(found: Notations, element: Element) -> None:
     found.string = f"!{element.text}!"
-
-
-def _read_slide(found: Notations, element: Element) -> None:
-    line = "~" if element.get("line-type") == "wavy" else "-"
-    if element.get("type") == "start":
-        found.spans.append(f"!{line}(!")
-    else:
-        found.closing_slides.append(f"!{line})!")
 
 
 def _read_slur(found: Notations, element: Element) -> None:
@@ -147,10 +142,7 @@ def _read_tuplet(found: Notations, element: Element) -> None:
 
 
 _READERS = {
-    "glissando": _read_slide,
     "ornaments/tremolo": _read_tremolo,
-    "ornaments/wavy-line": _read_wavy_line,
-    "slide": _read_slide,
     "slur": _read_slur,
     "technical/fingering": _read_fingering,
     "technical/string": _read_string,

@@ -19,6 +19,7 @@ class Note:
     accidental   the printed accidental's name; None if none is printed
     ratio        (actual, normal) notes of its <time-modification>
     shown        False for print-object="no"
+    stemless     whether its stem is left out; None if nothing is said about it
     """
 
     # Defaults live in the class: a score has half a million notes, and most differ in little.
@@ -40,7 +41,7 @@ class Note:
     shown = True
     slash = False
     staff = 1
-    stemless = False
+    stemless: bool | None = None
     step = ""
     tie_start = False
     tie_stop = False
@@ -142,7 +143,8 @@ def _read_tie(note: Note, element: Element) -> None:
 
 
 def _read_stem(note: Note, element: Element) -> None:
-    note.stemless = (element.text or "").strip() == "none"
+    if note.stemless is None:
+        note.stemless = (element.text or "").strip() == "none"
 
 
 def _read_lyric(note: Note, element: Element) -> None:
@@ -152,7 +154,7 @@ def _read_lyric(note: Note, element: Element) -> None:
 def _read_time_modification(note: Note, element: Element) -> None:
     actual = read_int(element.findtext("actual-notes"), 0)
     normal = read_int(element.findtext("normal-notes"), 0)
-    if actual > 0 and normal > 0:
+    if note.ratio is None and actual > 0 and normal > 0:
         note.ratio = actual, normal
 
 

@@ -43,16 +43,22 @@ def read_part_list(element: Element | None) -> PartGroup:
     """The part list as a tree; brackets that are never closed close at its end."""
     outer = PartGroup(number="")
     stack = [outer]
+    stops: list[str] = []
     for child in element if element is not None else ():
+        if child.tag == "part-group" and child.get("type") != "start":
+            stops.append(child.get("number", "1"))
+            continue
+        _close_all(stack, stops)
+        stops = []
         if child.tag == "score-part":
             stack[-1].members.append(_read_part(child))
-        elif child.tag == "part-group" and child.get("type") == "start":
+        elif child.tag == "part-group":
+            _close(stack, child.get("number", "1"))
             if len(stack) < MAX_NESTING:
                 group = _read_group(child)
                 stack[-1].members.append(group)
                 stack.append(group)
-        elif child.tag == "part-group":
-            _close(stack, child.get("number", "1"))
+    _close_all(stack, stops)
     return outer
 
 
@@ -78,6 +84,15 @@ def _read_group(element: Element) -> PartGroup:
         name=element.findtext("group-name") or "",
         abbreviation=element.findtext("group-abbreviation") or "",
     )
+
+
+def _close_all(stack: list[PartGroup], numbers: list[str]) -> None:
+    """Close brackets that end at the same place, the inner ones first."""
+    waiting = list(numbers)
+    while waiting:
+        innermost = stack[-1].number
+        waiting.remove(number := innermost if innermost in waiting else waiting[0])
+        _close(stack, number)
 
 
 def _close(stack: list[PartGroup], number: str) -> None:

@@ -1,5 +1,6 @@
 """Durations as ABC lengths: multiples of the unit note, an eighth."""
 
+import math
 from fractions import Fraction
 from functools import lru_cache
 
@@ -15,6 +16,8 @@ def abc_length(
     One eighth is the empty string, and so is no length at all; others are `2`, `3/2`, `/` for
     1/2, `/4` for 1/4.
     """
+    if not ticks:
+        return ""
     length = Fraction(ticks) / ticks_per_eighth
     if ratio is not None:
         length *= Fraction(*ratio)
@@ -22,15 +25,20 @@ def abc_length(
         length = _rounded(length)
     numerator, denominator = length.numerator, length.denominator
     if denominator == 1:
-        return "" if numerator in (0, 1) else str(numerator)
+        return "" if numerator == 1 else str(numerator)
     if numerator == 1:
         return "/" if denominator == 2 else f"/{denominator}"
     return f"{numerator}/{denominator}"
 
 
 def _rounded(length: Fraction) -> Fraction:
-    """The whole number of eighths just below, or else the nearest 1/64 of an eighth."""
+    """The whole number of eighths just below, or else the nearest 1/64 of an eighth.
+
+    Halfway between two it is the even one, but below a quarter of an eighth the upper one.
+    """
     whole = length.numerator // length.denominator
-    if whole and length / whole < Fraction(11, 10):
+    if 9 * length < 10 * whole:
         return Fraction(whole)
-    return Fraction(round(length * _LARGEST_DENOMINATOR), _LARGEST_DENOMINATOR)
+    parts = length * _LARGEST_DENOMINATOR
+    nearest = round(parts) if length > Fraction(1, 4) else math.floor(parts + Fraction(1, 2))
+    return Fraction(nearest, _LARGEST_DENOMINATOR)

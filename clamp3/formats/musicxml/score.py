@@ -35,7 +35,8 @@ def musicxml_to_abc(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) ->
     Differs: what stops the original is converted (container.xml, *.musicxml members, UTF-16 and
     wrongly declared encodings, score-timewise, quarter tones and other accidentals, all kinds of
     pedal, metronomes without a number, 3+2 beats, named verses, parts missing from the part list),
-    and a line break in a lyric stays in its line.
+    a line break in a lyric stays in its line, and before any <divisions> there is one to the
+    quarter, where the original's lengths are divided by zero.
     """
     with _no_garbage_collection():
         try:
@@ -52,16 +53,14 @@ def _convert(root: Element, limits: Limits) -> str:
     tree = read_part_list(root.find("part-list"))
     header, pairs = Header(), Pairs()
     per_staff = _from_sibelius(root)
-    assemblers = []
+    written = []
     voice_events = 0
     for element, info in zip(elements, _infos(elements, tree), strict=True):
         part = read_part(element, info, voices_per_staff=per_staff)
         voice_events += len(part.home) * sum(len(events) + 1 for events in part.measures)
         if voice_events > limits.max_voice_events:
             raise FormatError("too_large", f"more than {limits.max_voice_events} events of voices")
-        assemblers.append(PartAssembler(part, header, pairs))
-        assemblers[-1].read()
-    written = [assembler.write() for assembler in assemblers]
+        written.append(PartAssembler(part, header, pairs).write())
     if not any(part.voices for part in written):
         raise FormatError("no_notes", "the score has no notes, only rests or nothing at all")
     return write_tune(heading_lines(root), tree, written, header)
@@ -86,8 +85,8 @@ def _infos(elements: list[Element], tree: PartGroup) -> list[PartInfo]:
 
 
 def _from_sibelius(root: Element) -> bool:
-    software = root.findall("identification/encoding/software")
-    return any((name.text or "").startswith("Sibelius") for name in software)
+    """Whether Sibelius wrote the file, itself or through Dolet."""
+    return "Sibelius" in (root.findtext("identification/encoding/software") or "")
 
 
 @contextmanager

@@ -25,16 +25,10 @@ class Signatures:
         self.alterations: dict[str, int] = {}
         self.tablatures: set[int] = set()
         self.transpose = 0
-        self._key_field = ""
-        self._meter_field = ""
-
-    @property
-    def inline(self) -> str:
-        return self._key_field + self._meter_field
+        self.inline = ""
 
     def start_bar(self) -> None:
-        self._key_field = ""
-        self._meter_field = ""
+        self.inline = ""
 
     def read(self, element: Element, opening: bool) -> list[tuple[int, str]]:
         """Take in an <attributes>; (staff, clef) for every clef that changes in the bar.
@@ -51,7 +45,7 @@ class Signatures:
         time = element.find("time")
         if time is not None:
             self._read_meter(time, opening)
-        return self._read_clefs(element, opening)
+        return self._read_clefs(element, transpose, opening)
 
     def _read_key(self, element: Element, opening: bool, transposed: bool) -> None:
         key = attributes.read_key(element)
@@ -62,7 +56,7 @@ class Signatures:
         if opening and self.header.key is None and not transposed:
             self.header.key = name
         elif not opening or name != self.header.key:
-            self._key_field = f"[K:{name}]"
+            self.inline += f"[K:{name}]"
 
     def _read_meter(self, element: Element, opening: bool) -> None:
         """The last part's opening meter is the header's: the original never writes it inline."""
@@ -72,10 +66,14 @@ class Signatures:
         if opening:
             self.header.meter = meter
         else:
-            self._meter_field = f"[M:{meter}]"
+            self.inline += f"[M:{meter}]"
 
-    def _read_clefs(self, element: Element, opening: bool) -> list[tuple[int, str]]:
+    def _read_clefs(
+        self, element: Element, transpose: Element | None, opening: bool
+    ) -> list[tuple[int, str]]:
         details_staff, details = _staff_details(element)
+        semitones = attributes.read_transpose(transpose) if transpose is not None else 0
+        transposed = f" transpose={semitones}" if semitones else ""
         changes = []
         for child in element.findall("clef"):
             staff = read_int(child.get("number"), 1)
@@ -85,7 +83,7 @@ class Signatures:
             if opening:
                 self.opening_clefs[staff] = name, suffix
             else:
-                changes.append((staff, name + suffix))
+                changes.append((staff, name + transposed + suffix))
         return changes
 
 

@@ -70,20 +70,17 @@ class SpanPairs:
 
 
 class SlurPairs:
-    """Pairs the ends of slurs; a pair counts only within one voice.
-
-    Where a slur of an earlier part ends in a voice of the same name, only its end is drawn.
-    """
+    """Pairs the ends of slurs; a pair counts only within one voice."""
 
     def __init__(self):
-        self._open: dict[str, tuple[Group, tuple]] = {}
+        self._open: dict[str, tuple[Group, str]] = {}
         self._early: dict[str, tuple[Group, tuple]] = {}
 
     def start(self, number: str, group: Group, bar: tuple) -> None:
         """A slur begins at `group`; `bar` is (part, measure index, voice)."""
         early = self._early.pop(number, None)
         if early is None:
-            self._open[number] = group, bar
+            self._open[number] = group, bar[-1]
         elif early[1] == bar and early[0].onset > group.onset:
             _draw(group, early[0])
 
@@ -92,15 +89,15 @@ class SlurPairs:
         begun = self._open.pop(number, None)
         if begun is None:
             self._early[number] = group, bar
-        elif begun[1][-1] == bar[-1]:
-            _draw(begun[0] if begun[1][0] == bar[0] else None, group)
+        elif begun[1] == bar[-1]:
+            _draw(begun[0], group)
 
 
 class GraceBraces:
     """Where grace notes begin and end.
 
-    A brace ends when the next note of the document is none of grace, in whatever bar, voice or
-    part that is; at the end of the score it stays open.
+    A brace ends when the next note is none of grace, in whatever bar or voice of the part that
+    is. At the end of a part it stays open, and grace notes that begin the next part carry on.
     """
 
     def __init__(self):
@@ -125,10 +122,9 @@ class Pairs:
         self.braces = GraceBraces()
 
 
-def _draw(start: Group | None, stop: Group) -> None:
+def _draw(start: Group, stop: Group) -> None:
     """Draw a slur, but not one that only ties grace notes to the note they decorate."""
-    if start is not None:
-        if start.is_grace and start.main is stop:
-            return
-        start.slurs_opened += 1
+    if start.is_grace and start.main is stop:
+        return
+    start.slurs_opened += 1
     stop.slurs_closed += 1

@@ -116,6 +116,8 @@ def _score_tokens(
     if not member.number or alone:
         return tokens
     opening, closing = "{}" if member.symbol == "brace" else "[]"
+    if barline and not member.members:
+        return [closing]
     return [opening, *tokens, closing]
 
 
