@@ -14,3 +14,19 @@ def goldens() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no goldens at {folder} (set CLAMP3_GOLDENS)")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The workflow's long files first, so that two processes end together."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts[-2:])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    """Reports that can be sent between processes: some tests log file names that are no UTF-8."""
+    report = yield
+    report.sections = [
+        (title, text.encode("utf-8", "backslashreplace").decode())
+        for title, text in report.sections
+    ]
+    return report

@@ -65,11 +65,15 @@ class Bridge:
         self.notes = FilePersistence(path=Path(".snakemake").absolute())
         self.held = ExitStack()
         self.busy = ""  # why DVC could not be asked
+        self.planned_on: dict[str, str] = {}  # digests of what Snakemake plans with
 
     def adopt(self) -> None:
         """Make Snakemake judge as DVC does what DVC has brought."""
-        if self._seen() == _remembered():
-            return None
+        if self._seen() != _remembered():
+            self._look_again()
+        self.planned_on = self._seen()
+
+    def _look_again(self) -> None:
         strangers = {stage: self.strangers(outs) for stage, outs in self.outs.items()}
         if any(strangers.values()) or self._seen()["lock"] != _remembered().get("lock"):
             try:
@@ -78,12 +82,11 @@ class Bridge:
                 behind = out_of_date()
             except WorkflowError as error:
                 self.busy = f"cannot tell what DVC brought: {error}"
-                return say(self.busy)
+                say(self.busy)
+                return
             self._disown([path for stage in behind for path in strangers.get(stage, [])])
             self._accept([stage for stage in self.outs if stage not in behind], strangers)
-        if not any(self.strangers(outs) for outs in self.outs.values()):
-            self._remember()
-        return None
+        self._remember()
 
     def lock(self) -> None:
         """Hold DVC's own lock on all outputs until the process ends, however it ends.
@@ -103,6 +106,8 @@ class Bridge:
             self.held.enter_context(rwlock(folder, localfs, "snakemake", [], paths, False))
         except LockError as error:
             raise WorkflowError(str(error).split("\n\n")[0]) from error
+        if self.planned_on and self.planned_on != self._seen():
+            raise WorkflowError("outputs have changed since Snakemake planned: start it again")
         atexit.register(self.held.close)
 
     def record(self, stages: Iterable[str]) -> None:
@@ -151,7 +156,6 @@ class Bridge:
             with hashes_kept(path for stage in stages for path in files(self.outs[stage])):
                 touch(stages, force=bool(brought))
             self.held.close()
-            self.notes._clear_cache()
 
     def _seen(self) -> dict[str, str]:
         lock = Path("dvc.lock")
@@ -163,7 +167,10 @@ class Bridge:
         }
 
     def _remember(self) -> None:
-        SEEN.write_text(json.dumps(self._seen()))
+        """Note that there is nothing to look at again, if so."""
+        self.notes._clear_cache()
+        if not any(self.strangers(outs) for outs in self.outs.values()):
+            SEEN.write_text(json.dumps(self._seen()))
 
 
 def _remembered() -> dict[str, str]:

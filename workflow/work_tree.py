@@ -8,9 +8,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# Snakemake's own lock, which a killed run leaves behind and any run that ends removes. DVC's runs
-# go by `running` alone (`--nolock` in dvc.yaml): a run that is about to be refused must not stop
-# them.
+# Snakemake's own lock, which a killed run leaves behind and any run that ends removes. Runs under
+# DVC go without (`--nolock` in dvc.yaml): one that is about to be refused must not stop them.
 LOCKS = Path(".snakemake/locks")
 RUNNING = Path(".snakemake/running")  # ours: locked by the kernel for as long as a run lives
 

@@ -123,6 +123,18 @@ def test_recordings_of_ones_own_leave_nothing_to_do_either(tree):
     assert tree.plan() == {}
 
 
+def test_a_plan_that_dvc_has_overtaken_is_given_up(tree):
+    code = (
+        "import sys; sys.path.insert(0, 'workflow'); from pathlib import Path\n"
+        "from dvc_bridge import Bridge; bridge = Bridge({'mtf': [Path('data/mtf')]})\n"
+        "bridge.adopt(); bridge.lock(); bridge.held.close(); print('held')\n"
+        "Path('data/mtf/part-00000-of-00002.parquet').touch(); bridge.lock()"
+    )
+    told = tree.run(sys.executable, "-c", code, check=False)
+    assert "held" in told
+    assert "start it again" in told
+
+
 def test_a_work_tree_is_held_until_its_process_is_gone(tmp_path):
     def python(code):
         command = [sys.executable, "-c", f"from work_tree import *; {code}"]

@@ -82,7 +82,7 @@ def environment():
 
 
 def run(tree, *targets):
-    return snakemake("-c2", *targets, cwd=tree, **environment() | {"PYTHONPATH": str(tree)})
+    return snakemake("-c2", *targets, cwd=tree, **environment(), PYTHONPATH=str(tree))
 
 
 def killed_run(tree, sign, target):
@@ -177,6 +177,7 @@ def test_a_lora_parameter_reruns_only_what_depends_on_it(finished):
         "embed_adapted",
         "evaluate_lora",
         "compare_models",
+        "tabulate_comparison",
         "write_report",
         "all",
     }

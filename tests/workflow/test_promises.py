@@ -234,7 +234,10 @@ def test_temp_and_queued_experiments_have_four_different_results(tree):
     for rank in (5, 6):
         tree.dvc("exp", "run", "--queue", "-n", f"rank-{rank}", "-S", f"lora.rank={rank}")
     tree.dvc("queue", "start", "-j", "2")
-    wait_for(lambda: {"rank-5", "rank-6"} <= experiments(tree).keys() and is_idle(tree), 180)
+    try:
+        wait_for(lambda: {"rank-5", "rank-6"} <= experiments(tree).keys() and is_idle(tree), 180)
+    finally:
+        tree.dvc("queue", "stop", "--kill")
     assert tree.files() == before
     assert_nothing_to_do(tree)
     rows = experiments(tree)

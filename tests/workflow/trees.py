@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -79,18 +80,20 @@ class Tree:
         return Tree(folder)
 
     def run(self, *command, check=True, **environment):
-        """Everything a command said."""
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert not check or done.returncode == 0, f"{command}\n{done.stdout}"
-        assert check or done.returncode != 0, f"did not fail: {command}\n{done.stdout}"
-        return done.stdout
+        """Everything a command said until it ended; what it left running may say more."""
+        with tempfile.TemporaryFile("w+") as output:
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                env=self.environment | environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            output.seek(0)
+            told = output.read()
+        assert not check or done.returncode == 0, f"{command}\n{told}"
+        assert check or done.returncode != 0, f"did not fail: {command}\n{told}"
+        return told
 
     def start(self, *command, **environment):
         """A command at work, leader of a process group of its own."""
