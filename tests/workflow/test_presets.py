@@ -1,0 +1,94 @@
+"""Each preset over params.yaml: valid, as published, and written so that both tools read it."""
+
+import importlib.util
+import shutil
+from copy import deepcopy
+
+import pytest
+import yaml
+from repository import ROOT
+from ruamel.yaml import YAML
+
+from clamp3.config import Params, check, load_params
+from clamp3.errors import ConfigError
+
+NAMES = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
+# Modality and frozen text of each stage.
+STAGES = {
+    "clamp3-as": [("audio", False), ("symbolic", True)],
+    "clamp3-sa": [("symbolic", False), ("audio", True)],
+    "clamp3-assa": [("audio", False), ("symbolic", True), ("symbolic", False), ("audio", True)],
+    "clamp3-saas": [("symbolic", False), ("audio", True), ("audio", False), ("symbolic", True)],
+}
+
+
+@pytest.fixture
+def script(tmp_path):
+    """apply_preset.py at work on a copy of params.yaml and the presets."""
+    spec = importlib.util.spec_from_file_location(
+        "apply_preset", ROOT / "workflow/scripts/apply_preset.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.ROOT = tmp_path
+    shutil.copytree(ROOT / "presets", tmp_path / "presets")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    return module
+
+
+def overlaid(target, values):
+    """A plain second opinion on `overlay`: stages are replaced, sections merged."""
+    merged = deepcopy(target)
+    for key, value in values.items():
+        plain = key == "stages" or not isinstance(value, dict) or not merged.get(key)
+        merged[key] = value if plain else overlaid(merged[key], value)
+    return merged
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_over_the_parameters_is_valid_and_changes_what_it_says(script, name):
+    before = yaml.safe_load((ROOT / "params.yaml").read_text())
+    script.main(name)
+    written = script.ROOT / "params.yaml"
+    params = load_params(written)
+    text = written.read_text()
+    after = yaml.safe_load(text)
+    assert after == YAML(typ="safe", pure=True).load(text) != before
+    assert after == overlaid(before, script.preset(name))
+    assert check(Params, after, name) == params
+    assert "&" not in text
+    assert "# Every number a person may change" in text
+
+
+@pytest.mark.parametrize("name", [*STAGES, "clamp3-sa-c2", "clamp3-saas-c2"])
+def test_stages_of_a_published_model(script, name):
+    script.main(name)
+    params = load_params(script.ROOT / "params.yaml")
+    stages, told = params.clamp3.stages, STAGES[name.removesuffix("-c2")]
+    assert [(stage.modality, stage.freeze_text) for stage in stages.values()] == told
+    letters = "".join(stage.modality[0] for stage in stages.values())
+    assert letters == name.removeprefix("clamp3-").removesuffix("-c2")
+    assert [int(key[-1]) for key in stages] == list(range(1, len(stages) + 1))
+    assert params.clamp3.start == ("data/models/clamp2" if "c2" in name else "results/models/m3")
+    for stage in stages.values():
+        assert stage.training.learning_rate == 1e-5
+        assert stage.training.batch_size == 256
+        assert stage.instrument_dropout == (0.9 if stage.modality == "symbolic" else 0.0)
+        assert (stage.text_dropout, stage.freeze_music) == ("clamp3", False)
+    assert (params.m3.architecture.hidden_size, params.m3.training.epochs) == (768, 100)
+    assert (params.clamp3.similarity, params.clamp3.logit_scale) == ("dot", 1.0)
+    assert not params.clamp3.learn_scale
+
+
+def test_fine_tuning_goes_on_from_weights_with_a_slower_text_tower(script):
+    script.main("clamp3-finetune")
+    config = load_params(script.ROOT / "params.yaml").clamp3
+    (stage,) = config.stages.values()
+    assert config.start == "data/models/clamp3"
+    assert (stage.tower_rates.text, stage.tower_rates.music) == (0.1, 1.0)
+    assert stage.chunk < stage.training.batch_size
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones(script):
+    with pytest.raises(ConfigError, match="no preset 'clamp4'; there are: clamp3-as, clamp3-assa"):
+        script.main("clamp4")
