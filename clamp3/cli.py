@@ -1,4 +1,4 @@
-"""The command line: `clamp3 embed`, `clamp3 search`, `clamp3 convert`.
+"""The command line: `clamp3 embed`, `clamp3 search`, `clamp3 convert`, `clamp3 train`.
 
 Only what a command needs is imported, and only when it runs: `clamp3 --help` must not load torch.
 """
@@ -31,9 +31,13 @@ ModelSource = Annotated[
 AdapterFolder = Annotated[
     Path | None, typer.Option("--adapter", help="A LoRA folder for scores or performances.")
 ]
-MertFolder = Annotated[
-    Path | None,
-    typer.Option("--mert", help="A MERT folder, for sound files and models that need it."),
+Mert = Annotated[
+    str | None,
+    typer.Option(help="A MERT (folder or owner/name), for sound files and models that need it."),
+]
+CaptionerSource = Annotated[
+    str | None,
+    typer.Option("--captioner", help="A BLIP (folder or owner/name) that describes images."),
 ]
 BatchTokens = Annotated[
     int, typer.Option(min=1, help="Patches, text tokens or frames computed at once.")
@@ -58,6 +62,7 @@ class Modality(StrEnum):
     abc = "abc"
     mtf = "mtf"
     audio = "audio"
+    image = "image"
 
 
 class WeightsKind(StrEnum):
@@ -122,7 +127,8 @@ def embed(
     ] = VectorForm.parquet,
     precision: Annotated[Precision, typer.Option(help="What to compute in.")] = Precision.fp32,
     adapter: AdapterFolder = None,
-    mert: MertFolder = None,
+    mert: Mert = None,
+    captioner: CaptionerSource = None,
     abc_as_is: Annotated[
         bool, typer.Option("--abc-as-is", help="Do not interleave standard ABC.")
     ] = False,
@@ -169,6 +175,7 @@ def embed(
         dtype=precision.dtype,
         adapter=adapter,
         mert=mert,
+        captioner=captioner,
         batch_tokens=batch_tokens,
         abc_as_is=abc_as_is,
         keep_unit_length=keep_unit_length,
@@ -238,7 +245,7 @@ def export_weights(
 @app.command()
 @_tells_errors
 def search(
-    query: Annotated[str, typer.Argument(help="A text, or a score, MIDI or sound file.")],
+    query: Annotated[str, typer.Argument(help="A text, or a score, MIDI, sound or image file.")],
     where: Annotated[
         Path,
         typer.Argument(
@@ -247,7 +254,8 @@ def search(
     ],
     model: ModelSource,
     adapter: AdapterFolder = None,
-    mert: MertFolder = None,
+    mert: Mert = None,
+    captioner: CaptionerSource = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many results.")] = 10,
     modality: Annotated[Modality | None, typer.Option(help="Only results of this kind.")] = None,
     threads: Threads = None,
@@ -259,12 +267,48 @@ def search(
     from clamp3.retrieval.search import search as find_nearest
 
     _set_threads(threads)
-    embedder = load_model(model, adapter=adapter, mert=mert, device=device)
+    embedder = load_model(model, adapter=adapter, mert=mert, captioner=captioner, device=device)
     tables = read_tables(where, embedder)
     vector = query_vector(query, embedder)
     for rank, hit in enumerate(find_nearest(vector, tables, top_k, modality=modality), start=1):
         labels = "\t".join(value for _, value in sorted(hit.labels.items(), reverse=True))
         typer.echo(f"{rank}\t{hit.similarity:.4f}\t{hit.id}\t{labels}")
+
+
+@app.command()
+@_tells_errors
+def train(
+    task: Annotated[
+        str, typer.Argument(help="m3, a stage of clamp3 by its name, lora-abc or lora-mtf.")
+    ],
+    params: Annotated[Path, typer.Option(help="Its settings.")] = Path("params.yaml"),
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="By default results/trainings/TASK.")
+    ] = None,
+    train_manifests: Annotated[
+        list[Path] | None, typer.Option("--train", help="A manifest; the pipeline's by default.")
+    ] = None,
+    validation: Annotated[list[Path] | None, typer.Option(help="A manifest to evaluate on.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="The model to begin with; the pipeline's by default.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="For a new text tower; the pipeline's by default.")
+    ] = None,
+) -> None:
+    """Train one model of params.yaml outside the pipeline: DIR/model and DIR/metrics.tsv.
+
+    Stopped at any moment, the same command goes on where it was.
+    """
+    from clamp3.logs import is_first_process
+    from clamp3.training.train_command import Given, run_training
+
+    if not is_first_process():
+        logging.getLogger().setLevel(logging.ERROR)
+    given = Given(train_manifests or (), validation or (), start, tokenizer)
+    model = run_training(task, params, out, given)
+    if is_first_process():
+        typer.echo(f"{model}", err=True)
 
 
 @app.command()

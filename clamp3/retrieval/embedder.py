@@ -14,7 +14,7 @@ from clamp3.models.checkpoints import CONFIG, load_clamp, save_checkpoint
 from clamp3.models.hub import resolve
 from clamp3.retrieval.embed_files import Rejects, embed_to
 from clamp3.retrieval.embedding import TOWER_OF, best_device
-from clamp3.retrieval.engine import Choice, Engine, computing, mert_hash
+from clamp3.retrieval.engine import NO_CAPTIONER, Choice, Engine, computing, mert_hash
 from clamp3.retrieval.inputs import given_piece
 from clamp3.retrieval.outputs import Collected, Making, Output
 from clamp3.retrieval.reading import Piece, Reader
@@ -46,7 +46,8 @@ class Embedder(
 
     `source`: a model folder or a name on the hub; `device`: None takes a GPU where there is one;
     `dtype`: float32, bfloat16 or float16; `adapter`: a LoRA folder for the symbolic tower; `mert`:
-    a MERT folder for sound, where the model's frames are not those of the built-in front end;
+    a MERT (a folder or a name on the hub) for sound, where the model's frames are not those of the
+    built-in front end; `captioner`: a BLIP, likewise, that describes images for the text tower;
     `batch_tokens`: positions computed at once, halved when the memory does not suffice.
 
     `abc_as_is`: ABC goes to the model as it stands, see `score_text`. `keep_unit_length`: whether
@@ -63,12 +64,15 @@ class Embedder(
         dtype: str = "float32",
         adapter: str | Path | None = None,
         mert: str | Path | None = None,
+        captioner: str | Path | None = None,
         batch_tokens: int = 8192,
         abc_as_is: bool = False,
         keep_unit_length: bool | None = None,
     ):
         self._engine = Engine(
-            Choice(source, dtype, adapter, mert, batch_tokens), device or best_device(), towers
+            Choice(source, dtype, adapter, mert, captioner, batch_tokens),
+            device or best_device(),
+            towers,
         )
         self.source = source
         self.config = self._engine.config
@@ -111,6 +115,7 @@ class Embedder(
         performance: str | bytes | Path | None = None,
         recording: np.ndarray | bytes | Path | None = None,
         features: np.ndarray | Path | None = None,
+        image: bytes | Path | None = None,
         sample_rate_hz: int | None = None,
         temporal: bool = False,
     ) -> np.ndarray:
@@ -119,7 +124,8 @@ class Embedder(
         Give one of: `text`; `score` as ABC text (standard or interleaved) or the bytes of a
         MusicXML or ABC file; `performance` as MTF text or the bytes of a MIDI or MTF file;
         `recording` as a waveform [S] or [channels, S] with its `sample_rate_hz`, or the bytes of a
-        sound file; `features` [F, E] or [1, F, E]. A Path stands for a file of that kind.
+        sound file; `features` [F, E] or [1, F, E]; `image` as the bytes of a PNG, JPEG or WebP
+        file, which needs a captioner. A Path stands for a file of that kind.
 
         Raises FormatError where it cannot be read, CheckpointError without such a tower.
         """
@@ -129,6 +135,7 @@ class Embedder(
             "performance": performance,
             "recording": recording,
             "features": features,
+            "image": image,
         }
         named = [(name, value) for name, value in given.items() if value is not None]
         if len(named) != 1:
@@ -186,12 +193,12 @@ class Embedder(
         `devices`: a process for each of them, instead of this one; `cpu` may be named repeatedly.
         Raises ConfigError where sound needs a front end that was not given.
         """
-        good = [source for source in sources if TOWER_OF[source.modality] in self.towers]
-        rejected = [
-            (source.id, _no_tower(source))
-            for source in sources
-            if TOWER_OF[source.modality] not in self.towers
-        ]
+        good, rejected = [], []
+        for source in sources:
+            if (reason := self._refusal(source)) is None:
+                good.append(source)
+            else:
+                rejected.append((source.id, reason))
         reader = self._reader(sound=any(source.is_sound for source in good))
         compute = computing(self._engine, devices, temporal)
         rejected += embed_to(output, good, reader, compute, temporal=temporal, workers=workers)
@@ -199,7 +206,7 @@ class Embedder(
 
     def making(self, sources: Sequence[Source], *, temporal: bool = False) -> Making:
         """What outputs say of how the embeddings of these files are made."""
-        good = [source for source in sources if TOWER_OF[source.modality] in self.towers]
+        good = [source for source in sources if self._refusal(source) is None]
         modalities = sorted({source.modality for source in good})
         settings = {
             "dtype": self._engine.choice.dtype,
@@ -207,6 +214,10 @@ class Embedder(
             "keep_unit_length": self._keep_unit_length,
             "mert": mert_hash(self._engine.choice.mert),
         }
+        if "image" in modalities:
+            from clamp3.models.captions import captioner_hash
+
+            settings["captioner"] = captioner_hash(self._engine.choice.captioner)
         widths = {self._engine.width(modality, temporal) for modality in modalities}
         width = widths.pop() if len(widths) == 1 else None
         return Making(self.origin(modalities), settings, temporal, width)
@@ -259,6 +270,15 @@ class Embedder(
         )
         return cls(folder, **options)
 
+    def _refusal(self, source: Source) -> FormatError | None:
+        """Why the file cannot be embedded, whatever it holds."""
+        name = TOWER_OF[source.modality]
+        if name not in self.towers:
+            return FormatError("no_tower", f"the model has no {name} tower to read it")
+        if source.modality == "image" and self._engine.choice.captioner is None:
+            return FormatError("no_captioner", NO_CAPTIONER)
+        return None
+
     def _embed(
         self, pieces: Sequence[tuple[str, Piece]], temporal: bool = False
     ) -> list[np.ndarray]:
@@ -282,11 +302,6 @@ class Embedder(
         )
 
 
-def _no_tower(source: Source) -> FormatError:
-    name = TOWER_OF[source.modality]
-    return FormatError("no_tower", f"the model has no {name} tower to read it")
-
-
 def load_model(
     source: str | Path,
     *,
@@ -295,6 +310,7 @@ def load_model(
     dtype: str = "float32",
     adapter: str | Path | None = None,
     mert: str | Path | None = None,
+    captioner: str | Path | None = None,
     batch_tokens: int = 8192,
     **reading: bool | None,
 ) -> Embedder:
@@ -312,6 +328,7 @@ def load_model(
         dtype=dtype,
         adapter=adapter,
         mert=mert,
+        captioner=captioner,
         batch_tokens=batch_tokens,
         **reading,
     )

@@ -32,7 +32,13 @@ Key = TypeVar("Key")
 Piece = str | np.ndarray
 Loaded = LoadedClamp | M3Model
 
-TOWER_OF = {"text": "text", "abc": "symbolic", "mtf": "symbolic", "audio": "audio"}
+TOWER_OF = {
+    "text": "text",
+    "image": "text",  # as what a captioner says of it
+    "abc": "symbolic",
+    "mtf": "symbolic",
+    "audio": "audio",
+}
 GROUP_BYTES = 2**27  # of prepared pieces held at once; batches form inside such a group
 GROUP_PIECES = 8192
 LIKENESS = 0.9  # of a batch's lengths, shortest to longest

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ import torch
 from clamp3.errors import CheckpointError, ConfigError, FormatError
 from clamp3.files import sha256_of
 from clamp3.formats.audio import MelFrontEnd, Recording
+from clamp3.formats.images import Picture
+from clamp3.models.bfloat16 import suit_cpu
 from clamp3.models.checkpoints import (
     DTYPES,
     M3_PARTS,
@@ -34,6 +37,14 @@ from clamp3.retrieval.embedding import (
 from clamp3.retrieval.features import FrontEnd
 from clamp3.retrieval.reading import Piece
 
+if TYPE_CHECKING:
+    from clamp3.models.captions import Captioner
+
+NO_CAPTIONER = (
+    "an image, and nothing that describes it in words: name a BLIP folder, or "
+    "Salesforce/blip-image-captioning-base on the hub, with --captioner"
+)
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -43,6 +54,7 @@ class Choice:
     dtype: str = "float32"
     adapter: str | Path | None = None
     mert: str | Path | None = None
+    captioner: str | Path | None = None
     batch_tokens: int = 8192
 
     def __post_init__(self) -> None:
@@ -64,6 +76,7 @@ class Engine:
         self._budget = Budget(choice.batch_tokens)
         self._loaded: dict[str, Loaded] = {}
         self._front_end: FrontEnd | None = None
+        self._captioner: Captioner | None = None
 
     @property
     def is_m3(self) -> bool:
@@ -110,9 +123,13 @@ class Engine:
         dtype = DTYPES[self.choice.dtype]
         folder = resolve(self.choice.source, M3_PARTS if self.is_m3 else [name])
         if self.is_m3:
-            return load_m3(folder, device=self.device, dtype=dtype)
+            m3 = load_m3(folder, device=self.device, dtype=dtype)
+            suit_cpu(m3)
+            return m3
         adapter = self.choice.adapter if name == "symbolic" else None
-        return load_clamp(folder, towers=[name], adapter=adapter, device=self.device, dtype=dtype)
+        loaded = load_clamp(folder, towers=[name], adapter=adapter, device=self.device, dtype=dtype)
+        suit_cpu(loaded.model)
+        return loaded
 
     def results(
         self, pieces: Sequence[tuple[str, Piece | FormatError | None]], *, temporal: bool = False
@@ -150,11 +167,20 @@ class Engine:
     def _described(
         self, pieces: Sequence[tuple[str, Piece]]
     ) -> Iterator[tuple[str, str | np.ndarray | FormatError]]:
-        """The same pieces with features instead of recordings, all of which go together."""
+        """The same pieces with features instead of recordings and texts instead of pictures.
+
+        All recordings go together, and all pictures.
+        """
         recordings = [piece for _, piece in pieces if isinstance(piece, Recording)]
+        pixels = [piece.pixels for _, piece in pieces if isinstance(piece, Picture)]
         made = iter(self.front_end().features_of(recordings) if recordings else ())
+        said = iter(self.captioner().describe(pixels) if pixels else ())
         for modality, piece in pieces:
-            yield modality, next(made) if isinstance(piece, Recording) else piece
+            if isinstance(piece, Recording):
+                piece = next(made)
+            elif isinstance(piece, Picture):
+                piece = next(said) or FormatError("no_caption", "the captioner says nothing of it")
+            yield modality, piece
 
     def _rows(
         self, modality: str, piece: str | np.ndarray | FormatError
@@ -172,6 +198,16 @@ class Engine:
         half = self.choice.dtype == "float16"
         hint = "; float16 cannot hold numbers that large: try bfloat16" if half else ""
         return FormatError("not_finite", f"its embedding is not finite{hint}")
+
+    def captioner(self) -> "Captioner":
+        """What describes images. Raises ConfigError where none was given."""
+        if self.choice.captioner is None:
+            raise ConfigError(NO_CAPTIONER)
+        if self._captioner is None:
+            from clamp3.models.captions import Captioner
+
+            self._captioner = Captioner.load(self.choice.captioner, self.device)
+        return self._captioner
 
     def front_end(self) -> FrontEnd:
         """What describes sound. Raises ConfigError where a MERT is needed and was not given."""
@@ -191,7 +227,7 @@ class Engine:
             return MelFrontEnd()
         from clamp3.models.mert import MertFrontEnd
 
-        return MertFrontEnd(Path(self.choice.mert), self.device)
+        return MertFrontEnd(self.choice.mert, self.device)
 
 
 def mert_hash(folder: str | Path | None) -> str | None:

@@ -7,6 +7,7 @@ import numpy as np
 from clamp3.errors import ConfigError, FormatError
 from clamp3.formats.abc import interleave_abc
 from clamp3.formats.audio import Recording
+from clamp3.formats.images import Picture
 from clamp3.formats.modality import FORMAT_BY_SUFFIX, FileFormat, detect_format
 from clamp3.formats.mtf import midi_to_mtf
 from clamp3.formats.musicxml import musicxml_to_abc
@@ -19,15 +20,16 @@ FORMATS = {
     "performance": (FileFormat.MIDI, FileFormat.MTF),
     "recording": (FileFormat.AUDIO,),
     "features": (FileFormat.NUMPY,),
+    "image": (FileFormat.IMAGE,),
 }
 
 
 def given_piece(
     kind: str, value: object, sample_rate_hz: int | None = None, *, as_is: bool = False
 ) -> tuple[str, Piece]:
-    """Its modality (text, abc, mtf or audio) and the piece: a text, features or a recording.
+    """Its modality (text, abc, mtf, audio or image) and the piece as a Reader makes it.
 
-    `kind`: text, score, performance, recording or features; `as_is`: see `score_text`.
+    `kind`: text, score, performance, recording, features or image; `as_is`: see `score_text`.
 
     Raises FormatError where it cannot be read, ConfigError for a value of the wrong type.
     """
@@ -66,6 +68,8 @@ def _of_bytes(kind: str, content: bytes, as_is: bool) -> Piece:
         return midi_to_mtf(content)
     if file_format is FileFormat.AUDIO:
         return Recording.read(content)
+    if file_format is FileFormat.IMAGE:
+        return Picture.read(content)
     text = _decoded(content)
     return score_text(text, as_is=as_is) if kind == "score" else text
 

@@ -15,11 +15,12 @@ from clamp3.data.file_conversion.pool import run_in_processes
 from clamp3.errors import FormatError
 from clamp3.files import sha256_of
 from clamp3.formats.audio import Recording
+from clamp3.formats.images import Picture
 from clamp3.formats.patches import encode_patches
 from clamp3.retrieval.features import FrontEnd
 from clamp3.retrieval.sources import Source, attempt, read_piece
 
-Piece = str | np.ndarray | Recording
+Piece = str | np.ndarray | Recording | Picture
 AHEAD_BYTES = 2**27  # read, but not yet computed
 AHEAD_FILES = 4096
 SECONDS_PER_FILE = 600  # hours of sound take minutes; beyond it a file is rejected
@@ -30,8 +31,8 @@ Item = TypeVar("Item")
 class Prepared:
     """What a model reads of one file.
 
-    `piece`: a text, patches [P, C], features [F, E], a recording, why there is none, or None where
-    the content is the known one.
+    `piece`: a text, patches [P, C], features [F, E], a recording, a picture, why there is none, or
+    None where the content is the known one.
     """
 
     sha256: str

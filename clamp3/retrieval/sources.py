@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import format_exception_only
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from clamp3.formats.modality import FORMAT_BY_SUFFIX, FileFormat, detect_format
 from clamp3.formats.mtf import midi_to_mtf
 from clamp3.formats.musicxml import musicxml_to_abc
 from clamp3.retrieval.features import FrontEnd
+
+if TYPE_CHECKING:
+    from clamp3.formats.images import Picture
 
 log = logging.getLogger(__name__)
 _TUNE = re.compile(r"^X:", re.MULTILINE)
@@ -36,6 +39,7 @@ MODALITY_OF = {
     FileFormat.MTF: "mtf",
     FileFormat.NUMPY: "audio",
     FileFormat.AUDIO: "audio",
+    FileFormat.IMAGE: "image",
 }
 
 
@@ -49,7 +53,7 @@ class Source:
 
     @property
     def modality(self) -> str:
-        """text, abc, mtf or audio."""
+        """text, abc, mtf, audio or image."""
         return MODALITY_OF[self.file_format]
 
     @property
@@ -61,8 +65,8 @@ class Source:
 def find_sources(given: Sequence[Path]) -> tuple[list[Source], list[tuple[str, FormatError]]]:
     """The files to read, sorted by id, and those that were named but hold nothing to read.
 
-    Folders are searched through; files in them whose suffix (in any case) is of no known format,
-    hidden files and images are passed over. A file that was named itself is told by its content.
+    Folders are searched through; files in them whose suffix (in any case) is of no known format
+    and hidden files are passed over. A file that was named itself is told by its content.
     The id is the path from the given folder; for several arguments from the folder they share.
 
     Raises ConfigError for an argument that does not exist.
@@ -86,8 +90,8 @@ def find_sources(given: Sequence[Path]) -> tuple[list[Source], list[tuple[str, F
 
 def read_piece(
     source: Source, front_end: FrontEnd | None = None, *, as_is: bool = False
-) -> str | np.ndarray:
-    """The piece as a model reads it: text, interleaved ABC, MTF, or features [F, E].
+) -> "str | np.ndarray | Picture":
+    """The piece as a model reads it: text, interleaved ABC, MTF, features [F, E], or a picture.
 
     `front_end`: what sound files are described by. `as_is`: ABC goes to the model as it stands in
     the file, see `score_text`.
@@ -102,6 +106,10 @@ def read_piece(
         if front_end is None:
             raise FormatError("no_front_end", "a sound file, and no front end to describe it")
         return front_end.features(Recording.read(source.path))
+    if source.file_format is FileFormat.IMAGE:
+        from clamp3.formats.images import Picture
+
+        return Picture.read(source.path)
     return {
         FileFormat.TEXT: functools.partial(_read_text, blank=True),
         FileFormat.MTF: _read_text,
