@@ -81,7 +81,7 @@ def clamp_task(config: ClampConfig, settings: M3Config, paths: list[str]) -> Con
     texts = [" ".join(rng.choice(WORDS, 96)) for _ in paths]
     words = train_tokenizer(texts, config.text.vocabulary_size)
     model = build_clamp(config, words, None, architecture=settings.architecture)
-    contrast = Contrast("symbolic", len(paths), False, 0.0, "dot", 1.0)
+    contrast = Contrast("symbolic", len(paths), "none", 0.0, "dot", 1.0)
     task = ContrastiveTask("bench", model, words, contrast, 0, "")
     pairs = [Pair(path, (path,), {"analysis": t}) for path, t in zip(paths, texts, strict=True)]
     pieces = Pieces(pairs, SymbolicMusic(paths, settings.architecture.patch_size))

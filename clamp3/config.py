@@ -129,16 +129,26 @@ class TrainingConfig(Section):
     """What every training has."""
 
     epochs: Positive
+    steps: Positive | None  # of the optimizer, after which training ends; null: after `epochs`
     batch_size: Positive
+    accumulate: Positive  # batches per step of the optimizer; gradients are averaged
     learning_rate: PositiveFloat
+    schedule: Literal["constant", "cosine"]  # after warm-up; cosine falls to 0 at the last step
     warmup_steps: NonNegative
     weight_decay: float
     gradient_clip: PositiveFloat  # largest norm
     dropout: Share  # of hidden values and attention, in the parts that learn
     precision: Literal["fp32", "bf16", "fp16"]
     threads: Positive  # CPU threads; the same number gives the same weights
-    keep: Literal["best", "last"]  # weights: of the smallest validation loss, or of the last epoch
+    processes: Positive  # that share each batch, one per GPU
+    gradient_checkpointing: bool  # compute activations twice to hold fewer; the same weights
+    compile: bool  # by torch.compile: slow to begin, then faster; needs a C++ compiler
+    keep: Literal["best", "last"]  # weights: of the best validation, or of the last epoch
+    evaluate_by: str  # the figure that decides which is best: `loss`, or one where more is better
     patience_epochs: Positive | None  # stop after so many without a better evaluation; null: never
+    explosion_factor: Annotated[float, Field(gt=1)] | None  # see clamp3/training/watch.py
+    keep_checkpoints: NonNegative  # weights of so many last epochs, and the best; 0: none
+    tracker: Literal["tensorboard", "wandb", "trackio"] | None  # that figures are also sent to
 
 
 class M3Config(Section):
@@ -168,14 +178,42 @@ class AudioArchitecture(Section):
     max_frames: Positive
 
 
+TextDropout = Literal["clamp3", "clamp2", "none"]  # see clamp3/training/text_dropout.py
+
+
+class TowerRates(Section):
+    """What the learning rate is multiplied by, tower by tower (with their projections)."""
+
+    text: PositiveFloat
+    music: PositiveFloat  # the tower of the stage's modality
+
+
 class ClampStage(Section):
     """One contrastive stage."""
 
     modality: Literal["symbolic", "audio"]
     freeze_text: bool  # the text tower and its projection
-    text_dropout: bool
+    freeze_music: bool  # the tower of the modality and its projection
+    tower_rates: TowerRates
+    text_dropout: TextDropout
     instrument_dropout: Share  # chance that a piece loses its instrument names
+    chunk: Positive | None  # pieces computed at once, of a batch of any size; null: the whole batch
     training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _something_learns(self) -> "ClampStage":
+        if self.freeze_text and self.freeze_music:
+            raise ValueError("freeze_text and freeze_music leave nothing to train")
+        return self
+
+    @model_validator(mode="after")
+    def _both_passes_drop_the_same(self) -> "ClampStage":
+        if self.chunk and self.training.compile:
+            raise ValueError(
+                "chunk with training.compile: compiled code draws its own dropout, so the two "
+                "passes of a chunk would differ; expected one of the two"
+            )
+        return self
 
 
 class ClampConfig(Section):
@@ -184,9 +222,12 @@ class ClampConfig(Section):
     width: Positive  # of the shared space
     text: TextArchitecture
     audio: AudioArchitecture
-    start_from_m3: bool
+    start: str  # checkpoint folder that the first stage begins with: M3, CLaMP 2 or CLaMP 3
+    start_from_m3: bool  # false: only its sizes, where `start` is an M3
     similarity: Literal["dot", "cosine"]
-    logit_scale: PositiveFloat
+    logit_scale: Annotated[float, Field(gt=0, le=100)]  # what similarities are multiplied by
+    learn_scale: bool  # the scale begins at logit_scale and is learned, at most 100
+    mask_duplicates: bool  # pieces of one text in a batch are not told apart
     stages: Annotated[dict[str, ClampStage], Field(min_length=1)]  # in this order
 
 
@@ -197,7 +238,7 @@ class LoraConfig(Section):
     alpha: Positive
     dropout: Share
     targets: tuple[str, ...]
-    text_dropout: bool
+    text_dropout: TextDropout
     training: TrainingConfig
 
 

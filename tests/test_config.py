@@ -52,6 +52,26 @@ def test_splits_leave_something_to_train_on(values):
         check(Params, values, "params.yaml")
 
 
+def test_a_stage_trains_something(values):
+    values["clamp3"]["stages"]["audio"] |= {"freeze_text": True, "freeze_music": True}
+    with pytest.raises(ConfigError, match=r"clamp3\.stages\.audio: .*leave nothing to train"):
+        check(Params, values, "params.yaml")
+
+
+def test_chunks_are_not_compiled(values):
+    stage = values["clamp3"]["stages"]["symbolic"]
+    stage["chunk"] = 8
+    stage["training"]["compile"] = True
+    with pytest.raises(ConfigError, match=r"chunk with training\.compile"):
+        check(Params, values, "params.yaml")
+
+
+def test_the_rule_for_texts_is_named(values):
+    values["lora"]["text_dropout"] = True
+    with pytest.raises(ConfigError, match=r"lora\.text_dropout: .*'clamp3', 'clamp2' or 'none'"):
+        check(Params, values, "params.yaml")
+
+
 @pytest.mark.parametrize("path", [ROOT / "params.yaml", *PRESETS], ids=lambda p: p.stem)
 def test_both_yaml_versions_read_the_same(path):
     """Snakemake reads YAML 1.1, DVC 1.2: `1e-5` is text in one and a number in the other."""

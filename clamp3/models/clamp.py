@@ -151,6 +151,17 @@ class ClampModel(nn.Module):
         return self.projection(tower)(masked_mean(hidden, mask))
 
 
+def as_clamp3(model: ClampModel) -> ClampModel:
+    """The same weights under the names of CLaMP 3; a CLaMP 3 as it is."""
+    if model.config.kind == "clamp3":
+        return model
+    renamed = ClampModel(model.config.model_copy(update={"kind": "clamp3"}), model.towers)
+    for tower in model.towers:
+        renamed.encoder(tower).load_state_dict(model.encoder(tower).state_dict())
+        renamed.projection(tower).load_state_dict(model.projection(tower).state_dict())
+    return renamed
+
+
 def build_clamp(
     config: ClampConfig,
     tokenizer: PreTrainedTokenizerFast,

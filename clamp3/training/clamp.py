@@ -11,7 +11,8 @@ from clamp3.data.pairs import load_pairs
 from clamp3.errors import CheckpointError, ConfigError
 from clamp3.files import atomic_path
 from clamp3.models.checkpoints import load_clamp, load_m3, read_config, save_checkpoint
-from clamp3.models.clamp import AudioTowerConfig, ClampModel, build_clamp
+from clamp3.models.clamp import AudioTowerConfig, ClampModel, as_clamp3, build_clamp
+from clamp3.models.hub import resolve
 from clamp3.models.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from clamp3.randomness import stable_hash
 from clamp3.training.contrast import Contrast, ContrastiveTask, read_pieces
@@ -20,19 +21,27 @@ from clamp3.training.resume import digest
 from clamp3.training.text_dropout import all_texts
 
 
-def make_tokenizer(*, manifests: Sequence[Path], out: Path, settings: TextArchitecture) -> None:
+def make_tokenizer(
+    *, manifests: Sequence[Path], out: Path, settings: TextArchitecture, start: Path
+) -> None:
     """Write the tokenizer of the text tower to the folder `out`.
 
-    That of `settings.pretrained`, else one trained on all texts of the manifests, each line once.
+    That of the CLaMP model in `start`; where it is an M3, that of `settings.pretrained`, else one
+    trained on all texts of the manifests, each line once.
 
-    Raises CheckpointError when `settings.pretrained` has no tokenizer.
+    Raises CheckpointError when `start` or `settings.pretrained` has no tokenizer.
     """
+    begun = resolve(start, towers=("text",))
+    is_m3 = read_config(begun).kind == "m3"
+    words = _new_tokenizer(manifests, settings) if is_m3 else load_tokenizer(begun)
     with atomic_path(out) as draft:
         draft.mkdir()
-        save_tokenizer(_tokenizer(manifests, settings), draft)
+        save_tokenizer(words, draft)
 
 
-def _tokenizer(manifests: Sequence[Path], settings: TextArchitecture) -> PreTrainedTokenizerFast:
+def _new_tokenizer(
+    manifests: Sequence[Path], settings: TextArchitecture
+) -> PreTrainedTokenizerFast:
     if settings.pretrained is None:
         lines = [line for pair in load_pairs(manifests) for line in all_texts(pair.texts)]
         return train_tokenizer(dict.fromkeys(lines), settings.vocabulary_size)
@@ -50,9 +59,8 @@ def train_clamp_stage(
     config: ClampConfig,
     manifests_train: Sequence[Path],
     manifests_validation: Sequence[Path],
-    start: Path | None,
-    m3: Path | None,
-    tokenizer: Path | None,
+    start: Path,
+    tokenizer: Path | None = None,
     out: Path,
     metrics: Path,
     resume: Path,
@@ -60,65 +68,85 @@ def train_clamp_stage(
 ) -> None:
     """Train one stage and save the model with all its towers to the folder `out`.
 
-    Goes on from the model in `start`; without one it begins a new model, whose symbolic tower is
-    that of `m3` (only its sizes, unless `config.start_from_m3`) and whose tokenizer is in the
-    folder `tokenizer`. The tower of the stage's modality learns, and the text tower unless frozen;
-    all else stays as it is. The first audio stage adds an audio tower. Without validation pieces
-    the last weights are kept. See `loop.train` on `metrics` and `resume`.
+    Goes on from the model in `start`, a checkpoint folder or a hub name: a stage before this one,
+    published weights of CLaMP 3 or CLaMP 2 (which becomes a CLaMP 3), or an M3, with which a new
+    model begins: its symbolic tower is that of M3 (only its sizes, unless `config.start_from_m3`)
+    and its tokenizer is in the folder `tokenizer`. The tower of the stage's modality and the text
+    tower learn unless frozen; all else stays as it is. The first audio stage adds an audio tower.
+    A scale that is learned goes on from that of `start`, where there is one. Without validation
+    pieces the last weights are kept. See `loop.train` on `metrics` and `resume`.
 
-    Raises DataError when fewer than two pieces have text and music, ConfigError when neither
-    `start` nor both of `m3` and `tokenizer` are given, or frames are not as wide as the tower
-    expects.
+    Raises DataError when fewer than two pieces have text and music, ConfigError when `start` is an
+    M3 and there is no `tokenizer`, or frames are not as wide as the tower expects.
     """
-    patch_size = _patch_size(start, m3)
+    begun = resolve(start)
+    patch_size = _patch_size(begun)
     pieces = read_pieces(manifests_train, stage.modality, patch_size)
     validation = read_pieces(manifests_validation, stage.modality, patch_size)
     name = f"clamp3-{stage.modality}"
     torch.manual_seed(stable_hash(seed, name, "weights"))
-    model, words, origin = _continued(start) if start else _new_model(config, m3, tokenizer)
+    model, words, origin = _begin(begun, config, tokenizer)
     if stage.modality == "audio":
         model = _with_audio(model, config, pieces.feature_size)
-    _freeze_all_but(model, stage.modality, stage.freeze_text)
-    contrast = Contrast(
+    _freeze(model, stage)
+    task = ContrastiveTask(name, model, words, _contrast(stage, config, begun), seed, origin)
+    task.rates = _rates(model, stage)
+    task.learn_from(pieces, validation)
+
+    def save(history: History) -> None:
+        notes = history.summary() | {"stage": stage.modality, "from": origin, "seed": seed}
+        scale = {"logit_scale": task.logit_scale}
+        save_checkpoint(model, out, tokenizer=words, notes=notes | scale)
+
+    train(task, stage.training, metrics=metrics, resume=resume, seed=seed, save=save)
+
+
+def _contrast(stage: ClampStage, config: ClampConfig, start: Path) -> Contrast:
+    scale = config.logit_scale
+    if config.learn_scale:
+        scale = read_config(start).notes.get("logit_scale", scale)
+    return Contrast(
         modality=stage.modality,
         batch_size=stage.training.batch_size,
         text_dropout=stage.text_dropout,
         instrument_dropout=stage.instrument_dropout,
         similarity=config.similarity,
-        logit_scale=config.logit_scale,
+        logit_scale=scale,
+        learn_scale=config.learn_scale,
+        mask_duplicates=config.mask_duplicates,
+        chunk=stage.chunk,
     )
-    task = ContrastiveTask(name, model, words, contrast, seed, origin)
-    task.learn_from(pieces, validation)
-
-    def save(history: History) -> None:
-        notes = history.summary() | {"stage": stage.modality, "from": origin, "seed": seed}
-        save_checkpoint(model, out, tokenizer=words, notes=notes)
-
-    train(task, stage.training, metrics=metrics, resume=resume, seed=seed, save=save)
 
 
-def _patch_size(start: Path | None, m3: Path | None) -> int:
+def _patch_size(start: Path) -> int:
     """Characters of a patch, as the model that training begins with has them."""
-    if start is None and m3 is None:
-        raise ConfigError("neither start nor m3 is given: no model to begin with")
-    architecture = read_config(start or m3).architecture
-    symbolic = architecture if start is None else architecture.symbolic
-    return symbolic.patch_size
+    config = read_config(start)
+    sizes = config.architecture if config.kind == "m3" else config.architecture.symbolic
+    if sizes is None:
+        raise CheckpointError(f"{start}: no symbolic tower in it; expected a model with one")
+    return sizes.patch_size
 
 
-def _continued(start: Path) -> tuple[ClampModel, PreTrainedTokenizerFast, str]:
+def _begin(
+    start: Path, config: ClampConfig, tokenizer: Path | None
+) -> tuple[ClampModel, PreTrainedTokenizerFast, str]:
+    """The model to train, its tokenizer and a digest of what it began with."""
+    if read_config(start).kind == "m3":
+        return _new_model(start, config, tokenizer)
     loaded = load_clamp(start)
     if loaded.tokenizer is None:
         raise CheckpointError(f"{start}: no tokenizer in it; expected a model with a text tower")
-    return loaded.model, loaded.tokenizer, loaded.fingerprint
+    model = as_clamp3(loaded.model)
+    model.config = model.config.model_copy(update={"similarity": config.similarity})
+    return model, loaded.tokenizer, loaded.fingerprint
 
 
 def _new_model(
-    config: ClampConfig, m3: Path | None, tokenizer: Path | None
+    m3: Path, config: ClampConfig, tokenizer: Path | None
 ) -> tuple[ClampModel, PreTrainedTokenizerFast, str]:
-    """A model without audio tower, its tokenizer and a digest of what it began with."""
-    if m3 is None or tokenizer is None:
-        raise ConfigError(f"m3 is {m3}, tokenizer is {tokenizer}: a new model needs both")
+    """A model without audio tower."""
+    if tokenizer is None:
+        raise ConfigError(f"{m3} is an M3, which reads no text: a new model needs a tokenizer too")
     words = load_tokenizer(tokenizer)
     encoder = load_m3(m3)
     weights = encoder if config.start_from_m3 else None
@@ -145,8 +173,23 @@ def _with_audio(model: ClampModel, config: ClampConfig, feature_size: int) -> Cl
     return model
 
 
-def _freeze_all_but(model: ClampModel, modality: str, freeze_text: bool) -> None:
-    learning = (modality,) if freeze_text else (modality, "text")
+def _rates(model: ClampModel, stage: ClampStage) -> dict[str, float]:
+    """What the learning rate of each parameter of both towers is multiplied by."""
+    of_prefix = {
+        f"{model.prefix('text')}_": stage.tower_rates.text,
+        f"{model.prefix(stage.modality)}_": stage.tower_rates.music,
+    }
+    return {
+        name: rate
+        for name, _ in model.named_parameters()
+        for prefix, rate in of_prefix.items()
+        if name.startswith(prefix)
+    }
+
+
+def _freeze(model: ClampModel, stage: ClampStage) -> None:
+    frozen = {"text": stage.freeze_text, stage.modality: stage.freeze_music}
+    learning = [tower for tower in frozen if not frozen[tower]]
     prefixes = tuple(f"{model.prefix(tower)}_" for tower in learning)
     for name, parameter in model.named_parameters():
         if not name.startswith(prefixes):

@@ -4,11 +4,15 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import LoggerType
 
+from clamp3.config import TrainingConfig
 from clamp3.errors import ConfigError
 
 SAVE_SECONDS = 20.0  # what a kill may cost
@@ -16,15 +20,39 @@ SAVE_SHARE = 0.05  # of the time, at most, goes into saving
 
 
 @contextmanager
-def open_accelerator(precision: str) -> Iterator[Accelerator]:
-    """Accelerate's devices and processes, forgotten after the block (its state is global)."""
-    if precision == "fp16" and not torch.cuda.is_available():
+def open_accelerator(settings: TrainingConfig, name: str, folder: Path) -> Iterator[Accelerator]:
+    """Accelerate's devices and processes, forgotten after the block (its state is global).
+
+    Figures logged to it go to the tracker of the settings, as a run called `name`; what the tracker
+    keeps on disk goes to `folder`.
+
+    Raises ConfigError where the precision needs a GPU, or the tracker is not installed.
+    """
+    if settings.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError("precision: fp16 needs a GPU, and none is found; expected fp32 or bf16")
-    mixed = "no" if precision == "fp32" else precision
+    mixed = "no" if settings.precision == "fp32" else settings.precision
+    tracker = settings.tracker
+    if tracker and LoggerType(tracker) not in get_available_trackers():
+        raise ConfigError(f"tracker: {tracker} is not installed; pip install {tracker}")
+    accelerator = Accelerator(mixed_precision=mixed, log_with=tracker, project_dir=folder)
     try:
-        yield Accelerator(mixed_precision=mixed)
+        if tracker:
+            _begin_tracking(accelerator, settings, name, folder)
+        yield accelerator
     finally:
+        for each in accelerator.trackers:
+            each.finish()
         AcceleratorState._reset_state()
+
+
+def _begin_tracking(
+    accelerator: Accelerator, settings: TrainingConfig, name: str, folder: Path
+) -> None:
+    os.environ.setdefault("WANDB_MODE", "offline")  # nothing leaves this machine unasked
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {key: str(value) for key, value in settings.model_dump().items()}
+    own = {"wandb": {"name": name, "dir": str(folder)}, "trackio": {"name": name}}
+    accelerator.init_trackers("clamp3", config, init_kwargs=own)
 
 
 @contextmanager
@@ -56,9 +84,9 @@ class Clock:
         self.begun = time.monotonic()
         self.pieces, self.steps, self.steps_left = 0, 0, steps_left
 
-    def count(self, pieces: int) -> None:
+    def count(self, pieces: int, steps: int) -> None:
         self.pieces += pieces
-        self.steps += 1
+        self.steps += steps
 
     def save_is_due(self) -> bool:
         return time.monotonic() - self.saved >= max(SAVE_SECONDS, self.cost / SAVE_SHARE)

@@ -1,13 +1,14 @@
 """Contrastive learning: texts and music of the same pieces shall find each other."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from clamp3.data.pairs import Pair, load_pairs
@@ -15,18 +16,13 @@ from clamp3.errors import DataError
 from clamp3.formats.patches import truncate_patches
 from clamp3.models.clamp import ClampModel
 from clamp3.models.tokenizer import encode_texts
-from clamp3.randomness import generator
-from clamp3.training.batches import (
-    Padded,
-    encode_groups,
-    even_batches,
-    pad_groups,
-    shuffled_batches,
-)
-from clamp3.training.losses import contrastive_loss
+from clamp3.randomness import generator, stable_hash
+from clamp3.training.batches import Padded, even_batches, pad_groups, shuffled_batches
+from clamp3.training.losses import bounded_scale, contrastive_loss
 from clamp3.training.music import RecordedMusic, SymbolicMusic
 from clamp3.training.resume import digest
 from clamp3.training.text_dropout import dropped_text, fixed_text
+from clamp3.training.two_pass import Chunk, Side, vectors_in_chunks
 
 log = logging.getLogger(__name__)
 SUFFIXES = {
@@ -43,10 +39,13 @@ class Contrast:
 
     modality: str  # symbolic (scores and performances), abc, mtf or audio
     batch_size: int
-    text_dropout: bool
+    text_dropout: str  # clamp3, clamp2 or none
     instrument_dropout: float
     similarity: str
-    logit_scale: float
+    logit_scale: float  # where it begins, if it is learned
+    learn_scale: bool = False
+    mask_duplicates: bool = False
+    chunk: int | None = None  # pieces computed at once; None: the whole batch
     text_field: str = "analysis"  # for validation, and in training without text dropout
 
 
@@ -57,11 +56,12 @@ class PairBatch:
     ids: list[str]
     texts: list[Padded]
     music: list[Padded]
+    keys: Tensor  # int64 [B]: the same for the same text
 
     def to(self, device: torch.device) -> "PairBatch":
         """The same on a device."""
-        texts = [group.to(device) for group in self.texts]
-        return PairBatch(self.ids, texts, [group.to(device) for group in self.music])
+        texts, music = ([g.to(device) for g in side] for side in (self.texts, self.music))
+        return PairBatch(self.ids, texts, music, self.keys.to(device))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ def read_pieces(manifests: Sequence[Path], modality: str, patch_size: int) -> Pi
 class ContrastiveTask:
     """Contrastive learning of a model on pieces, as the training loop wants it.
 
-    `start` is a digest of the weights that the model has now.
+    `start` is a digest of the weights that the model has now. `rates` can say by parameter what the
+    learning rate is multiplied by.
     """
 
     def __init__(
@@ -118,6 +119,20 @@ class ContrastiveTask:
         self.encode_music = model.encode_audio if audio else model.encode_symbolic
         self.max_rows = sizes.audio.max_frames if audio else sizes.symbolic.patch_length
         self.max_tokens = sizes.text.max_tokens
+        self.rates: dict[str, float] = {}
+        self.log_scale = _learned_scale(model, contrast) if contrast.learn_scale else None
+
+    @property
+    def chunk(self) -> int | None:
+        """Of how many pieces the activations fit into memory; None: of the whole batch."""
+        return self.contrast.chunk
+
+    @property
+    def logit_scale(self) -> float:
+        """What similarities are multiplied by now."""
+        if self.log_scale is None:
+            return self.contrast.logit_scale
+        return bounded_scale(self.log_scale.detach()).item()
 
     def learn_from(self, pieces: Pieces, validation: Pieces) -> None:
         """Train on `pieces`, evaluate on `validation`.
@@ -130,7 +145,9 @@ class ContrastiveTask:
                 "music, expected at least two to tell from each other"
             )
         self.pieces, self.validation = pieces, validation
+        learning = [name for name, p in self.model.named_parameters() if p.requires_grad]
         settings = vars(self.contrast) | {"model": self.model.config.model_dump()}
+        settings |= {"learning": learning, "rates": self.rates}
         words = self.tokenizer.backend_tokenizer.to_str()
         self.inputs = digest(settings, words, self.start, pieces.digest, validation.digest)
         count = len(validation.pairs)
@@ -150,15 +167,32 @@ class ContrastiveTask:
         rngs = [generator(self.seed, self.name, epoch, pair.id) for pair in pairs]
         texts = [self._text(pair, rng) for pair, rng in zip(pairs, rngs, strict=True)]
         music = [self._cropped_music(pair, rng) for pair, rng in zip(pairs, rngs, strict=True)]
-        return PairBatch([pair.id for pair in pairs], self._texts(texts, rngs), pad_groups(music))
+        ids = [pair.id for pair in pairs]
+        return PairBatch(ids, self._texts(texts, rngs), pad_groups(music), _keys(texts))
 
-    def loss(self, batch: PairBatch) -> Tensor:
-        """The contrastive loss over the batches of all processes."""
-        with torch.set_grad_enabled(self._text_learns()):
-            texts = encode_groups(self.model.encode_text, batch.texts)
-        music = encode_groups(self.encode_music, batch.music)
+    def loss(self, batch: PairBatch | Chunk) -> Tensor:
+        """The contrastive loss over the batches of all processes, or a chunk's part of it."""
+        if isinstance(batch, Chunk):
+            return batch.surrogate()
+        vectors = [side.vectors() for side in self.sides(batch)]
+        return self.compare(vectors, batch, self.log_scale)
+
+    def sides(self, batch: PairBatch) -> list[Side]:
+        """What the text tower reads of the batch, and what the tower of the modality does."""
+        music = "audio" if self.contrast.modality == "audio" else "symbolic"
+        return [
+            Side(self.model.encode_text, batch.texts, self._learns("text")),
+            Side(self.encode_music, batch.music, self._learns(music)),
+        ]
+
+    def compare(
+        self, vectors: Sequence[Tensor], batch: PairBatch, log_scale: Tensor | None
+    ) -> Tensor:
+        """The contrastive loss over the vectors of all processes; see `two_pass.TwoSidedTask`."""
+        if self.log_scale is not None:
+            bounded_scale(self.log_scale)
         together = torch.distributed.is_initialized()
-        return self._compare(texts, music, across_processes=together)
+        return self._compare(*vectors, batch.keys, log_scale, across_processes=together)
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
         """Mean loss and mean reciprocal rank of text → music for each kind of file.
@@ -186,33 +220,49 @@ class ContrastiveTask:
         drawn = generator(self.seed, "validation").permutation(len(pairs))
         batches = even_batches(len(pairs), self.contrast.batch_size)
         parts = [self._encode([pairs[drawn[place]] for place in b], device) for b in batches]
-        losses = [self._compare(*part).item() * len(part[0]) for part in parts]
-        texts, music = (torch.cat(sides).float() for sides in zip(*parts, strict=True))
+        losses = [self._compare(*part, self.log_scale).item() * len(part[0]) for part in parts]
+        texts, music = (torch.cat([part[side] for part in parts]).float() for side in (0, 1))
         return sum(losses) / len(pairs), _mean_reciprocal_rank(texts, music)
 
-    def _encode(self, pairs: list[Pair], device: torch.device) -> tuple[Tensor, Tensor]:
+    def _encode(self, pairs: list[Pair], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         said = [fixed_text(pair.texts, self.contrast.text_field) for pair in pairs]
         files = [
             truncate_patches(self.validation.music.rows(pair.filepaths[0]), self.max_rows, None)
             for pair in pairs
         ]
-        batch = PairBatch([], self._texts(said, [None] * len(pairs)), pad_groups(files)).to(device)
-        texts = encode_groups(self.model.encode_text, batch.texts)
-        return texts, encode_groups(self.encode_music, batch.music)
+        texts = self._texts(said, [None] * len(pairs))
+        batch = PairBatch([], texts, pad_groups(files), _keys(said)).to(device)
+        texts, music = (vectors_in_chunks(side, self.chunk) for side in self.sides(batch))
+        return texts, music, batch.keys
 
-    def _compare(self, texts: Tensor, music: Tensor, *, across_processes: bool = False) -> Tensor:
+    def _compare(
+        self,
+        texts: Tensor,
+        music: Tensor,
+        keys: Tensor,
+        log_scale: Tensor | None,
+        *,
+        across_processes: bool = False,
+    ) -> Tensor:
         how = self.contrast
         return contrastive_loss(
-            texts, music, how.logit_scale, how.similarity, across_processes=across_processes
+            texts,
+            music,
+            how.logit_scale if log_scale is None else bounded_scale(log_scale),
+            how.similarity,
+            keys=keys if how.mask_duplicates else None,
+            across_processes=across_processes,
         )
 
-    def _text_learns(self) -> bool:
-        return self.model.projection("text").weight.requires_grad
+    def _learns(self, tower: str) -> bool:
+        prefix = f"{self.model.prefix(tower)}_"
+        named = self.model.named_parameters()
+        return any(p.requires_grad for name, p in named if name.startswith(prefix))
 
     def _text(self, pair: Pair, rng: np.random.Generator) -> str:
-        if self.contrast.text_dropout:
-            return dropped_text(pair.texts, rng)
-        return fixed_text(pair.texts, self.contrast.text_field)
+        if self.contrast.text_dropout == "none":
+            return fixed_text(pair.texts, self.contrast.text_field)
+        return dropped_text(pair.texts, rng, self.contrast.text_dropout)
 
     def _cropped_music(self, pair: Pair, rng: np.random.Generator) -> np.ndarray:
         path = pair.filepaths[rng.integers(len(pair.filepaths))]
@@ -225,6 +275,18 @@ class ContrastiveTask:
             truncate_patches(t, self.max_tokens, rng) for t, rng in zip(tokens, rngs, strict=True)
         ]
         return pad_groups(cropped, self.tokenizer.pad_token_id)
+
+
+def _learned_scale(model: ClampModel, contrast: Contrast) -> nn.Parameter:
+    """The scale's logarithm, added to the model's parameters; checkpoints do not hold it."""
+    start = torch.tensor(math.log(contrast.logit_scale), device=next(model.parameters()).device)
+    model.register_parameter("log_scale", nn.Parameter(start))
+    return model.log_scale
+
+
+def _keys(texts: Sequence[str]) -> Tensor:
+    """A number int64 [B] for each text, the same for the same text in every process."""
+    return torch.tensor([stable_hash(text) >> 1 for text in texts], dtype=torch.int64)
 
 
 def _mean_reciprocal_rank(queries: Tensor, references: Tensor) -> float:

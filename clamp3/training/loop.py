@@ -3,92 +3,38 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from clamp3.config import TrainingConfig
-from clamp3.errors import DataError
+from clamp3.errors import ConfigError, DataError
 from clamp3.logs import progress
 from clamp3.randomness import stable_hash
 from clamp3.training.conditions import Clock, fixed_conditions, open_accelerator
 from clamp3.training.curves import write_metrics
+from clamp3.training.kept_weights import KeptWeights
 from clamp3.training.optimization import (
+    checkpoint_gradients,
     learning_rate,
     make_optimizer,
     set_dropout,
     set_training_mode,
 )
 from clamp3.training.resume import ResumeFolder, digest
+from clamp3.training.state import Progress, copy_weights, put_weights
+from clamp3.training.task import Batch, History, Task
+from clamp3.training.two_pass import backward_in_chunks
+from clamp3.training.watch import BadLoss, bad_loss_path
 
 log = logging.getLogger(__name__)
 STEPS_PER_ROW = 10  # of the metrics table
-
-
-class Batch(Protocol):
-    """What a task computes at once; `ids` name its pieces in error messages."""
-
-    ids: list[str]
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device."""
-
-
-class Task(Protocol):
-    """What is trained on what. Parameters that need no gradient stay as they are.
-
-    `inputs` is a digest of all that the result depends on, besides training settings and seed.
-    """
-
-    name: str
-    model: nn.Module
-    inputs: str
-
-    def deal(self, epoch: int) -> list[list[int]]:
-        """The pieces of each batch of an epoch, the same at every call."""
-
-    def collate(self, epoch: int, members: list[int]) -> Batch:
-        """The batch of these pieces in this epoch, the same at every call."""
-
-    def loss(self, batch: Batch) -> Tensor:
-        """The scalar to make smaller."""
-
-    def evaluate(self, device: torch.device) -> dict[str, float]:
-        """Figures on the validation pieces, `loss` among them; empty without such pieces."""
-
-
-@dataclass(frozen=True)
-class History:
-    """What is to say of a finished training; epochs count from 1, `rows` are those of the table."""
-
-    epochs: int
-    steps: int
-    best_epoch: int | None  # None: trained without validation
-    best_validation_loss: float | None
-    trainable_parameters: int
-    rows: list[dict]
-
-    def summary(self) -> dict:
-        """All but the rows, for a checkpoint's notes."""
-        return {name: value for name, value in asdict(self).items() if name != "rows"}
-
-
-@dataclass
-class Progress:
-    """Where a training stands; all of it is saved, and epochs and batches count from 0."""
-
-    epoch: int = 0
-    batch: int = 0  # of the epoch, next to be computed
-    step: int = 0  # of the training, steps done
-    finished: bool = False
-    rows: list[dict] = field(default_factory=list)  # of the metrics table
-    losses: list[float] = field(default_factory=list)  # since the last row
-    best_loss: float | None = None
-    best_epoch: int | None = None
 
 
 def train(
@@ -102,18 +48,25 @@ def train(
 ) -> History:
     """Train `task.model`, give it the weights to keep, call `save(history)`; returns the history.
 
-    Best is the epoch with the smallest validation loss; without validation, or where
-    `settings.keep` says so, it is the last. Writes the table `metrics` (one row per 10 steps and
-    per evaluation, no times in it). The state goes to the folder `resume` at each epoch's end and
-    about every 20 s; a training that was killed goes on from there and ends with the same weights,
-    on CPU to the bit. The folder is deleted when `save` has returned. Under `accelerate launch`
-    each process computes its share of a batch.
+    Best is the epoch with the best validation (`settings.evaluate_by`); without validation, or
+    where `settings.keep` says so, it is the last. Writes the table `metrics` (one row per 10 steps
+    and per evaluation, no times in it). The state goes to the folder `resume` at each epoch's end
+    and about every 20 s; a training that was killed goes on from there and ends with the same
+    weights, on CPU to the bit. The folder is deleted when `save` has returned; weights of single
+    epochs, and what a tracker writes, stay beside it in `<resume>-weights` and `<resume>-tracker`.
+    Under `clamp3.training.launch` each process computes its share of a batch, and the first writes.
 
-    Raises DataError naming the pieces of a batch whose loss is not finite, or when another
-    process trains in `resume`; ConfigError when the device cannot do the precision.
+    Raises DataError naming the pieces of a batch whose loss is not finite or explodes (they are in
+    `<metrics>.bad-loss.json` too), or when another process trains in `resume`; ConfigError when the
+    device cannot do the precision, or the tracker is not installed.
     """
-    key = digest(task.name, task.inputs, settings.model_dump(), seed, torch.__version__)
-    with fixed_conditions(settings.threads), open_accelerator(settings.precision) as accelerator:
+    values = settings.model_dump(exclude={"tracker", "keep_checkpoints"})
+    key = digest(task.name, task.inputs, values, seed, torch.__version__)
+    tracked = _beside(resume, "tracker")
+    with (
+        fixed_conditions(settings.threads),
+        open_accelerator(settings, task.name, tracked) as accelerator,
+    ):
         folder = ResumeFolder(resume, key)
         if not accelerator.is_main_process:
             accelerator.wait_for_everyone()
@@ -129,10 +82,10 @@ def train(
 class _Objective(nn.Module):
     """The loss as a module's forward, which is what processes synchronise their gradients by."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, *, compiled: bool = False):
         super().__init__()
         self.model = task.model
-        self._loss = task.loss
+        self._loss = torch.compile(task.loss) if compiled else task.loss
 
     def forward(self, batch: Batch) -> Tensor:
         return self._loss(batch)
@@ -152,13 +105,20 @@ class _Run:
         self.accelerator, self.folder, self.metrics = accelerator, folder, metrics
         self.learning = {n: p for n, p in task.model.named_parameters() if p.requires_grad}
         set_dropout(task.model, settings.dropout)
+        if settings.gradient_checkpointing:
+            checkpoint_gradients(task.model)
         self.objective, self.optimizer = accelerator.prepare(
-            _Objective(task), make_optimizer(self.learning, settings)
+            _Objective(task, compiled=settings.compile),
+            make_optimizer(self.learning, settings, getattr(task, "rates", {})),
         )
         self.progress = Progress()
         self.best: dict[str, Tensor] | None = None
-        self.unchecked: list[tuple[list[str], Tensor]] = []
+        self.unchecked: list[tuple[int, list[int], Tensor]] = []  # step, pieces, loss
+        self.kept = KeptWeights(_beside(folder.folder, "weights"), settings.keep_checkpoints)
         self.clock = Clock()
+        steps = len(self._deal(0))
+        self.total_steps = settings.steps or settings.epochs * steps
+        self.epochs = math.ceil(self.total_steps / steps)
 
     def finish(self) -> History:
         """Train to the end and restore the best weights."""
@@ -170,79 +130,118 @@ class _Run:
             self._epoch()
             self._end_epoch()
         if self.best is not None:
-            _put(self.best, self.learning)
+            put_weights(self.best, self.learning)
         self.task.model.eval()
         at = self.progress
         return History(at.epoch, at.step, at.best_epoch, at.best_loss, learning, at.rows)
 
+    def _deal(self, epoch: int) -> list[list[list[int]]]:
+        """The batches of each step of an epoch; every process has a share in each."""
+        processes, size = self.accelerator.num_processes, self.settings.accumulate
+        dealt = [members for members in self.task.deal(epoch) if len(members) >= processes]
+        if not dealt:
+            raise DataError(f"{self.task.name}: no piece to train on")
+        return [dealt[start : start + size] for start in range(0, len(dealt), size)]
+
     def _epoch(self) -> None:
         at, task = self.progress, self.task
         set_training_mode(task.model)
-        processes = self.accelerator.num_processes
-        dealt = [members for members in task.deal(at.epoch) if len(members) >= processes]
-        if not dealt:
-            raise DataError(f"{task.name}: no piece to train on")
-        self.clock.begin_epoch(len(dealt) * self.settings.epochs - at.step)
-        title = f"{task.name} {at.epoch + 1}/{self.settings.epochs}"
-        for members in progress(dealt[at.batch :], title):
-            self._step(members)
-            if at.batch % STEPS_PER_ROW == 0:
+        steps = self._deal(at.epoch)[at.epoch_step :]
+        if self.settings.steps:
+            steps = steps[: self.settings.steps - at.step]
+        self.clock.begin_epoch(self.total_steps - at.step)
+        bar = progress(steps, f"{task.name} {at.epoch + 1}/{self.epochs}")
+        for batches in bar:
+            self._step(batches)
+            if at.epoch_step % STEPS_PER_ROW == 0:
                 self._add_training_row()
+                bar.set_postfix(loss=f"{at.rows[-1]['loss']:.4g}")
             if self.clock.save_is_due():
                 self._save()
                 self._report("")
 
-    def _step(self, members: list[int]) -> None:
+    def _step(self, batches: list[list[int]]) -> None:
         at, accelerator = self.progress, self.accelerator
-        rank = accelerator.process_index
-        share = members[rank :: accelerator.num_processes]
         # Dropout depends on the step alone, so there is no generator state to save.
+        rank = accelerator.process_index
         torch.manual_seed(stable_hash(self.seed, self.task.name, "step", at.step, rank))
-        batch = self.task.collate(at.epoch, share).to(accelerator.device)
-        rate = learning_rate(self.settings, at.step)
+        rate = learning_rate(self.settings, at.step, self.total_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss = self.objective(batch)
-        accelerator.backward(loss)
+            group["lr"] = rate * group["factor"]
+        accelerator.gradient_accumulation_steps = len(batches)  # what a loss is divided by
+        for members in batches:
+            last = members is batches[-1]
+            with nullcontext() if last else accelerator.no_sync(self.objective):
+                loss = self._backward(self._load(members))
+            # Reading the loss would make a GPU wait: it is looked at when a row is due.
+            self.unchecked.append((at.step, members, accelerator.reduce(loss, "mean")))
         accelerator.clip_grad_norm_(self.learning.values(), self.settings.gradient_clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        # Reading the loss would make a GPU wait: it is looked at when a row is due.
-        self.unchecked.append((batch.ids, loss.detach()))
-        at.batch += 1
+        at.epoch_step += 1
         at.step += 1
-        self.clock.count(len(members))
+        self.clock.count(sum(map(len, batches)), steps=1)
+
+    def _load(self, members: list[int]) -> Batch:
+        """This process's share of a batch."""
+        share = members[self.accelerator.process_index :: self.accelerator.num_processes]
+        return self.task.collate(self.progress.epoch, share).to(self.accelerator.device)
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """The loss of a batch, whose gradients are added to those of the parameters."""
+        size = getattr(self.task, "chunk", None)
+        if size is not None:
+            return backward_in_chunks(self.task, self.objective, batch, size, self.accelerator)
+        loss = self.objective(batch)
+        self.accelerator.backward(loss)
+        return loss.detach()
 
     def _end_epoch(self) -> None:
         at = self.progress
         self._add_training_row()
-        self.task.model.eval()
-        with torch.no_grad(), self.accelerator.autocast():
-            figures = self.task.evaluate(self.accelerator.device)
+        figures = self._evaluate()
         if figures:
             self._add_row("validation", figures)
-            self._keep_best(figures["loss"])
+        is_best = bool(figures) and self._is_best(figures)
+        if is_best and self.settings.keep == "best":
+            self.best = copy_weights(self.learning)
         said = "".join(f", {name} {value:.4g}" for name, value in figures.items())
         self._report(f"; validation{said[1:]}" if figures else "")
         at.epoch += 1
-        at.batch = 0
+        at.epoch_step = 0
         patience = self.settings.patience_epochs
         stale = at.best_epoch is not None and patience and at.epoch - at.best_epoch >= patience
-        at.finished = bool(stale) or at.epoch == self.settings.epochs
+        ended = at.step if self.settings.steps else at.epoch
+        at.finished = bool(stale) or ended >= (self.settings.steps or self.settings.epochs)
+        if self.accelerator.is_main_process:
+            self.kept.add(at.epoch, self.learning, is_best=is_best)
         self._save()
         if self.accelerator.is_main_process:
             write_metrics(self.metrics, at.rows)
 
-    def _keep_best(self, loss: float) -> None:
-        at = self.progress
-        if not math.isfinite(loss):
-            raise DataError(
-                f"{self.task.name}: validation loss is {loss} after epoch {at.epoch + 1}"
+    def _evaluate(self) -> dict[str, float]:
+        """Figures on the validation pieces, the same in every process."""
+        self.task.model.eval()
+        with torch.no_grad(), self.accelerator.autocast():
+            figures = self.task.evaluate(self.accelerator.device)
+        return broadcast_object_list([figures])[0]
+
+    def _is_best(self, figures: dict[str, float]) -> bool:
+        """Whether no evaluation before was as good."""
+        at, name = self.progress, self.settings.evaluate_by
+        if name not in figures:
+            raise ConfigError(
+                f"{self.task.name}: evaluate_by: {name}; expected one of {', '.join(figures)}"
             )
-        if at.best_loss is None or loss < at.best_loss:
-            at.best_loss, at.best_epoch = loss, at.epoch + 1
-            if self.settings.keep == "best":
-                self.best = _copy(self.learning)
+        if not math.isfinite(figures[name]):
+            raise DataError(
+                f"{self.task.name}: validation {name} is {figures[name]} after epoch {at.epoch + 1}"
+            )
+        score = -figures[name] if name == "loss" else figures[name]
+        if at.best_score is not None and score <= at.best_score:
+            return False
+        at.best_score, at.best_loss, at.best_epoch = score, figures["loss"], at.epoch + 1
+        return True
 
     def _add_training_row(self) -> None:
         self._check_losses()
@@ -253,7 +252,8 @@ class _Run:
 
     def _add_row(self, split: str, figures: dict[str, float]) -> None:
         at = self.progress
-        rate = learning_rate(self.settings, max(0, at.step - 1))
+        rate = learning_rate(self.settings, max(0, at.step - 1), self.total_steps)
+        self.accelerator.log({f"{split}/{n}": value for n, value in figures.items()}, at.step)
         at.rows.append(
             {"step": at.step, "epoch": at.epoch + 1, "split": split, "loss": figures["loss"]}
             | {"learning_rate": rate}
@@ -261,16 +261,24 @@ class _Run:
         )
 
     def _check_losses(self) -> None:
-        for ids, loss in self.unchecked:
+        at = self.progress
+        for step, members, loss in self.unchecked:
             value = loss.item()
-            if not math.isfinite(value):
-                raise DataError(
-                    f"{self.task.name}: loss is {value} in epoch {self.progress.epoch + 1} for the "
-                    f"batch {', '.join(ids)}; expected a finite number. Likely the learning rate "
-                    f"({self.settings.learning_rate}) is too high, or one of these holds no numbers"
-                )
-            self.progress.losses.append(value)
+            warm = step >= self.settings.warmup_steps
+            limit = at.watch.limit(self.settings.explosion_factor if warm else None)
+            if not math.isfinite(value) or value > limit:
+                self._stop(step, members, value, limit)
+            at.watch.add(value)
+            at.losses.append(value)
         self.unchecked.clear()
+
+    def _stop(self, step: int, members: list[int], loss: float, limit: float) -> NoReturn:
+        epoch, rate = self.progress.epoch, self.settings.learning_rate
+        ids = self.task.collate(epoch, members).ids  # of all processes
+        bad = BadLoss(self.task.name, epoch + 1, step + 1, loss, limit, rate, ids)
+        if self.accelerator.is_main_process:
+            bad.write(bad_loss_path(self.metrics))
+        raise bad.error()
 
     def _save(self) -> None:
         self._check_losses()
@@ -281,7 +289,7 @@ class _Run:
             self.folder.save(
                 {
                     "progress": asdict(self.progress),
-                    "weights": _copy(self.learning),
+                    "weights": copy_weights(self.learning),
                     "optimizer": self.optimizer.state_dict(),
                     "scaler": scaler.state_dict() if scaler else None,
                     "best": self.best,
@@ -292,10 +300,13 @@ class _Run:
         state = self.folder.load()
         self.accelerator.wait_for_everyone()
         if state is None:
+            if self.accelerator.is_main_process:
+                bad_loss_path(self.metrics).unlink(missing_ok=True)
+                self.kept.clear()
             return
-        self.progress = Progress(**state["progress"])
+        self.progress = Progress.restored(state["progress"])
         self.best = state["best"]
-        _put(state["weights"], self.learning)
+        put_weights(state["weights"], self.learning)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
@@ -306,16 +317,10 @@ class _Run:
         losses = at.losses or [row["loss"] for row in at.rows if row["split"] == "train"][-1:]
         log.info(
             "%s: epoch %d of %d, step %d, loss %.4g%s; %s",
-            *(self.task.name, at.epoch + 1, self.settings.epochs, at.step),
+            *(self.task.name, at.epoch + 1, self.epochs, at.step),
             *(sum(losses) / max(1, len(losses)), said, self.clock.pace()),
         )
 
 
-def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-
-
-@torch.no_grad()
-def _put(values: dict[str, Tensor], into: dict[str, Tensor]) -> None:
-    for name, tensor in into.items():
-        tensor.copy_(values[name])
+def _beside(folder: Path, what: str) -> Path:
+    return Path(folder).with_name(f"{Path(folder).name}-{what}")

@@ -9,7 +9,7 @@ import torch
 from clamp3.config import LoraConfig
 from clamp3.errors import CheckpointError, ConfigError
 from clamp3.files import atomic_path, write_json
-from clamp3.models.checkpoints import load_clamp
+from clamp3.models.checkpoints import load_clamp, read_config
 from clamp3.models.lora import add_lora, save_adapter
 from clamp3.randomness import stable_hash
 from clamp3.training.contrast import Contrast, ContrastiveTask, read_pieces
@@ -31,13 +31,12 @@ def train_adapter(
     resume: Path,
     settings: LoraConfig,
     seed: int,
-    logit_scale: float = 1.0,
 ) -> None:
     """Train an adapter on one format, abc or mtf, and write it to the folder `out`.
 
     The model in the folder `model` stays as it is; the adapter is in peft's layout, with
-    `history.json` (what it was trained on and how the losses went) beside it. `logit_scale` is
-    the one that the model was trained with. See `loop.train` on `metrics` and `resume`.
+    `history.json` (what it was trained on and how the losses went) beside it. Similarities are
+    multiplied by what the model was trained with. See `loop.train` on `metrics` and `resume`.
 
     Raises ConfigError when `modality` is another, DataError when fewer than two pieces have text
     and a file of the format, CheckpointError when the model lacks a tower or its tokenizer.
@@ -58,7 +57,7 @@ def train_adapter(
         text_dropout=settings.text_dropout,
         instrument_dropout=INSTRUMENT_DROPOUT,
         similarity=loaded.config.similarity,
-        logit_scale=logit_scale,
+        logit_scale=read_config(model).notes.get("logit_scale", 1.0),
     )
     origin = digest(loaded.fingerprint, settings.model_dump(exclude={"training"}))
     task = ContrastiveTask(name, adapted, loaded.tokenizer, contrast, seed, origin)

@@ -77,6 +77,16 @@ def training(**changes):
         "dropout": 0.1,
         "keep": "best",
         "patience_epochs": None,
+        "steps": None,
+        "accumulate": 1,
+        "schedule": "constant",
+        "processes": 1,
+        "gradient_checkpointing": False,
+        "compile": False,
+        "evaluate_by": "loss",
+        "explosion_factor": 10.0,
+        "keep_checkpoints": 0,
+        "tracker": None,
     }
     return TrainingConfig(**(values | changes))
 
@@ -88,13 +98,16 @@ def m3_settings(**changes):
     return M3Config(architecture=architecture, mask_ratio=0.45, training=training(**changes))
 
 
-def stage(modality="symbolic", *, freeze_text=False, text_dropout=True, **changes):
+def stage(modality="symbolic", *, freeze_text=False, text_dropout="clamp3", **changes):
+    own = {name: changes.pop(name) for name in ("freeze_music", "chunk") if name in changes}
+    values = {"freeze_music": False, "tower_rates": {"text": 1.0, "music": 1.0}, "chunk": None}
     return ClampStage(
         modality=modality,
         freeze_text=freeze_text,
         text_dropout=text_dropout,
         instrument_dropout=0.5,
         training=training(**changes),
+        **(values | own),
     )
 
 
@@ -105,9 +118,12 @@ def clamp_settings(**changes):
             pretrained=None, vocabulary_size=120, hidden_size=32, layers=1, heads=2, max_tokens=40
         ),
         "audio": AudioArchitecture(hidden_size=64, layers=1, max_frames=6),
+        "start": "results/models/m3",
         "start_from_m3": True,
         "similarity": "dot",
         "logit_scale": 1.0,
+        "learn_scale": False,
+        "mask_duplicates": False,
         "stages": {"symbolic": stage()},
     }
     return ClampConfig(**(values | changes))
@@ -119,6 +135,6 @@ def lora_settings(**changes):
         alpha=8,
         dropout=0.1,
         targets=("query", "key", "value"),
-        text_dropout=True,
+        text_dropout="clamp3",
         training=training(**changes),
     )

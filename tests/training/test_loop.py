@@ -1,7 +1,6 @@
 """The training loop: what it learns, keeps, writes, and how it goes on after a kill."""
 
 import csv
-import os
 import signal
 import subprocess
 import sys
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 import tiny_task
 import torch
-from safetensors.torch import load_file
-from tiny_task import SETTINGS, TinyTask, run
+from tiny_task import SETTINGS, FailsAt, KilledError, TinyTask, run
 
 from clamp3.errors import ConfigError, DataError
 from clamp3.training.curves import write_metrics
@@ -61,9 +59,9 @@ def test_table_has_figures_and_no_times(finished):
 
 
 def test_warm_up_rises_evenly_to_a_constant():
-    rates = [learning_rate(SETTINGS, step) for step in range(9)]
+    rates = [learning_rate(SETTINGS, step, 20) for step in range(9)]
     assert rates == pytest.approx([0.05 * min(1, (step + 1) / 6) for step in range(9)])
-    assert learning_rate(SETTINGS.model_copy(update={"warmup_steps": 0}), 0) == 0.05
+    assert learning_rate(SETTINGS.model_copy(update={"warmup_steps": 0}), 0, 20) == 0.05
 
 
 def test_two_runs_are_the_same_and_another_seed_is_not(finished, tmp_path):
@@ -198,23 +196,6 @@ def test_rows_may_lack_figures(tmp_path):
 # --- going on ---
 
 
-class KilledError(Exception):
-    """Stands for a kill, where a test needs no second process."""
-
-
-class FailsAt(TinyTask):
-    """Ends its process's work before a step is computed."""
-
-    def __init__(self, step, **kwargs):
-        super().__init__(**kwargs)
-        self.at = step
-
-    def loss(self, batch):
-        if self.steps == self.at:
-            raise KilledError
-        return super().loss(batch)
-
-
 @pytest.fixture
 def eager_saving(monkeypatch):
     monkeypatch.setattr("clamp3.training.conditions.SAVE_SECONDS", 0.0)
@@ -322,23 +303,6 @@ def test_killed_processes_go_on_exactly(finished, tmp_path):
     run(tmp_path, task)
     assert 0 < task.steps < 20
     assert _files(tmp_path) == _files(finished)
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_model(tmp_path):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command = [*launch, "--standalone", tiny_task.__file__, tmp_path / "two", "even"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    tiny_task.run_even(tmp_path / "one")
-    ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    for name, value in ours.items():
-        torch.testing.assert_close(theirs[name], value, atol=1e-4, rtol=1e-3)
-    assert [row["step"] for row in _table(tmp_path / "two")] == [
-        row["step"] for row in _table(tmp_path / "one")
-    ]
-    assert not (tmp_path / "two" / "resume").exists()
 
 
 def test_rate_and_time_left_are_logged(tmp_path, caplog):

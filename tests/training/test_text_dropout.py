@@ -3,7 +3,10 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 
+from clamp3.data.manifests import read_manifest
+from clamp3.files import write_jsonl
 from clamp3.training.text_dropout import all_texts, dropped_text, fixed_text
 
 PIECE = {
@@ -57,3 +60,72 @@ def test_fixed_text_is_the_field_or_all_there_is():
     without = PIECE | {"analysis": None}
     assert fixed_text(without) == "\n".join(ORIGINALS[:-1])
     assert all_texts(PIECE) == [*ORIGINALS, "In h-Moll."]
+
+
+# --- CLaMP 2 ---
+
+SONG = {
+    "title": "The Otter's Holt",
+    "genres": ["reel", "folk"],
+    "notes": None,
+    "summary_en": ["A reel in B minor.", "A dance\nfrom Ireland."],
+    "summary_nen": [
+        {"language": "German", "summary": "Ein Reel in h-Moll."},
+        {"language": "French", "summary": "Un reel en si mineur."},
+    ],
+}
+METADATA = ["The Otter's Holt", "reel", "folk"]
+
+
+def _chances(song):
+    """CLaMP 2's rule, spelled out: the chance of each set of lines that can be said."""
+    lines, chances = METADATA, Counter()
+    for picked in range(2 ** len(lines)):
+        kept = [line for place, line in enumerate(lines) if picked >> place & 1] or lines
+        chances[frozenset(kept)] += 0.5 / 2 ** len(lines)
+    for text in song["summary_en"]:
+        chances[frozenset([text.replace("\n", " ")])] += 0.25 / len(song["summary_en"])
+    for entry in song["summary_nen"]:
+        chances[frozenset([entry["summary"]])] += 0.25 / len(song["summary_nen"])
+    return chances
+
+
+def _said(song, count=8000):
+    rngs = (np.random.default_rng(seed) for seed in range(count))
+    return [dropped_text(song, rng, "clamp2") for rng in rngs]
+
+
+def test_clamp2_shows_metadata_or_one_summary_with_the_original_chances():
+    said = _said(SONG)
+    expected = _chances(SONG)
+    found = Counter(frozenset(text.split("\n")) for text in said)
+    assert sum(expected.values()) == pytest.approx(1)
+    assert set(found) == set(expected)
+    for lines, chance in expected.items():
+        assert abs(found[lines] / len(said) - chance) < 0.02, lines
+    both = [text for text in said if {"reel", "folk"} <= set(text.split("\n"))]
+    first = sum(text.index("reel") < text.index("folk") for text in both)
+    assert abs(first / len(both) - 0.5) < 0.05
+
+
+def test_clamp2_makes_do_with_what_there_is():
+    def shown(**changes):
+        return set(_said(SONG | changes, 100))
+
+    german = {"Ein Reel in h-Moll.", "Un reel en si mineur."}
+    bare = {"title": None, "genres": []}
+    assert shown(**bare, summary_en=[]) == german
+    assert shown(**bare, summary_nen=None) == {"A reel in B minor.", "A dance from Ireland."}
+    assert shown(**bare, summary_en=None, summary_nen=None) == {""}
+    assert shown(summary_en=None, summary_nen=None, genres=None) == {"The Otter's Holt"}
+    assert not shown(summary_en=None) & {"A reel in B minor."}
+
+
+def test_clamp2_reads_its_own_manifests(tmp_path):
+    write_jsonl(tmp_path / "m.jsonl", [SONG | {"filepaths": ["a/x.abc", "a/x.mtf"]}])
+    (line,) = read_manifest(tmp_path / "m.jsonl")
+    assert [dropped_text(line, np.random.default_rng(s), "clamp2") for s in range(50)] == (
+        _said(SONG, 50)
+    )
+    assert fixed_text(line) == "A reel in B minor."
+    assert all_texts(line)[-2:] == ["Ein Reel in h-Moll.", "Un reel en si mineur."]

@@ -10,12 +10,16 @@ import torch
 from safetensors.torch import load_file
 from small_corpus import FEATURE_SIZE, clamp_settings, m3_settings, make_corpus, stage
 
-from clamp3.errors import ConfigError, DataError
+from clamp3.config import TowerRates
+from clamp3.errors import CheckpointError, ConfigError, DataError
 from clamp3.files import read_jsonl, write_jsonl
 from clamp3.formats.patches import encode_patches, remove_instruments
 from clamp3.models.checkpoints import load_clamp, load_m3, read_config, save_checkpoint
+from clamp3.models.clamp import ClampModel, build_clamp
+from clamp3.models.exchange import import_weights
 from clamp3.models.m3 import M3Model
 from clamp3.models.tokenizer import encode_texts, load_tokenizer
+from clamp3.training import loop
 from clamp3.training.clamp import make_tokenizer, train_clamp_stage
 from clamp3.training.contrast import (
     Contrast,
@@ -24,6 +28,7 @@ from clamp3.training.contrast import (
     read_pieces,
 )
 from clamp3.training.text_dropout import fixed_text
+from clamp3.training.two_pass import backward_in_chunks
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +37,14 @@ def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
     train, validation = make_corpus(folder), make_corpus(folder, 7, "validation")
     settings = clamp_settings()
-    make_tokenizer(manifests=[train["abc"]], out=folder / "tokenizer", settings=settings.text)
     torch.manual_seed(0)
     save_checkpoint(M3Model(m3_settings().architecture), folder / "m3")
+    make_tokenizer(
+        manifests=[train["abc"]],
+        out=folder / "tokenizer",
+        settings=settings.text,
+        start=folder / "m3",
+    )
     return folder, train, validation
 
 
@@ -46,8 +56,7 @@ def _train(corpus, out, step, *, start=None, config=None, validation=True, seed=
         config=config or clamp_settings(),
         manifests_train=[train[kind] for kind in kinds],
         manifests_validation=[heard[kind] for kind in kinds] if validation else [],
-        start=start,
-        m3=folder / "m3",
+        start=start or folder / "m3",
         tokenizer=folder / "tokenizer",
         out=out,
         metrics=out.with_suffix(".tsv"),
@@ -68,7 +77,7 @@ def first_stage(corpus, tmp_path_factory):
 def task(corpus, first_stage):
     """A task on the training pieces, with the validation pieces."""
     loaded = load_clamp(first_stage)
-    contrast = Contrast("symbolic", 6, True, 0.5, "dot", 1.0)
+    contrast = Contrast("symbolic", 6, "clamp3", 0.5, "dot", 1.0)
     task = ContrastiveTask("test", loaded.model, loaded.tokenizer, contrast, 1, "start")
     _, train, heard = corpus
     task.learn_from(
@@ -126,13 +135,20 @@ def test_files_instruments_and_crops_vary(task):
 
 
 def test_without_dropout_the_text_is_the_field(task):
-    plain = replace(task.contrast, text_dropout=False)
+    plain = replace(task.contrast, text_dropout="none")
     copy = ContrastiveTask("test", task.model, task.tokenizer, plain, 1, "start")
     copy.learn_from(task.pieces, task.validation)
     said = [fixed_text(pair.texts) for pair in task.pieces.pairs[:3]]
     tokens = encode_texts(task.tokenizer, said)
     assert max(map(len, tokens)) <= 40  # nothing to crop
     assert _rows(copy.collate(0, [0, 1, 2]).texts) == tokens
+
+
+def test_equal_texts_have_equal_keys_and_others_do_not(task):
+    batch = task.collate(0, [0, 1, 0, 2])
+    first, second, again, third = batch.keys.tolist()
+    assert first == again
+    assert len({first, second, third}) == 3
 
 
 def test_every_input_is_in_the_key(task):
@@ -143,11 +159,15 @@ def test_every_input_is_in_the_key(task):
         return copy.inputs
 
     assert key() == task.inputs
-    assert len({key(), key(instrument_dropout=0.1), key(logit_scale=2.0)}) == 3
+    assert len({key(), key(instrument_dropout=0.1), key(logit_scale=2.0), key(chunk=2)}) == 4
     other = ContrastiveTask("test", task.model, task.tokenizer, task.contrast, 1, "other")
     other.learn_from(task.pieces, task.validation)
     assert other.inputs != task.inputs
     other.learn_from(task.validation, task.pieces)
+    assert other.inputs != task.inputs
+    other = ContrastiveTask("test", task.model, task.tokenizer, task.contrast, 1, "start")
+    other.rates = {"text_proj.weight": 0.5}
+    other.learn_from(task.pieces, task.validation)
     assert other.inputs != task.inputs
 
 
@@ -224,17 +244,119 @@ def test_frozen_text_stays_while_symbolic_learns(corpus, first_stage, tmp_path):
 
 @pytest.mark.slow
 def test_learns_to_tell_pieces_apart(corpus, tmp_path):
-    many = stage(text_dropout=False, epochs=50, batch_size=9, learning_rate=3.0e-3)
+    many = stage(text_dropout="none", epochs=50, batch_size=9, learning_rate=3.0e-3)
     config = clamp_settings(similarity="cosine", logit_scale=10.0)
     _train(corpus, tmp_path / "out", many, config=config, validation=False)
     loaded = load_clamp(tmp_path / "out")
     pieces = read_pieces([corpus[1]["abc"]], "abc", 64)
-    contrast = Contrast("abc", 18, False, 0.0, "dot", 1.0)
+    contrast = Contrast("abc", 18, "none", 0.0, "dot", 1.0)
     task = ContrastiveTask("test", loaded.model, loaded.tokenizer, contrast, 1, "")
     task.learn_from(pieces, pieces)
     with torch.no_grad():
         figures = task.evaluate("cpu")
     assert figures["reciprocal_rank_abc"] > 0.3  # by chance 0.19
+
+
+def test_frozen_music_stays_while_text_learns(corpus, first_stage, tmp_path):
+    _train(corpus, tmp_path / "out", stage(freeze_music=True), start=first_stage)
+    assert all(_alike(tmp_path / "out", first_stage, "symbolic"))
+    assert not all(_alike(tmp_path / "out", first_stage, "text"))
+
+
+def _clamp2(folder, words):
+    """An untrained CLaMP 2."""
+    model = build_clamp(clamp_settings(), words, None, architecture=m3_settings().architecture)
+    clamp2 = ClampModel(model.config.model_copy(update={"kind": "clamp2"}))
+    save_checkpoint(clamp2, folder, tokenizer=words)
+    return clamp2.state_dict()
+
+
+def test_clamp2_becomes_a_clamp3_of_the_same_weights(corpus, tmp_path):
+    old = _clamp2(tmp_path / "clamp2", load_tokenizer(corpus[0] / "tokenizer"))
+    config = clamp_settings(similarity="cosine")
+    still = stage(learning_rate=1.0e-12, weight_decay=0.0)
+    _train(corpus, tmp_path / "s", still, start=tmp_path / "clamp2", config=config)
+    loaded = load_clamp(tmp_path / "s")
+    assert (loaded.config.kind, loaded.config.similarity) == ("clamp3", "cosine")
+    for name, weight in loaded.model.state_dict().items():
+        torch.testing.assert_close(weight, old[name.replace("symbolic_", "music_")], msg=name)
+    _train(corpus, tmp_path / "a", stage("audio"), start=tmp_path / "clamp2", config=config)
+    assert read_config(tmp_path / "a").architecture.towers == ("text", "symbolic", "audio")
+    make_tokenizer(
+        manifests=[], out=tmp_path / "words", settings=config.text, start=tmp_path / "clamp2"
+    )
+    assert len(load_tokenizer(tmp_path / "words")) == len(load_tokenizer(corpus[0] / "tokenizer"))
+
+
+@pytest.mark.parametrize("kind", ["clamp3", "m3"])
+def test_a_stage_goes_on_from_imported_weights(corpus, goldens, tmp_path, kind):
+    (source,) = (goldens / "models/ckpt").glob(f"weights_{kind}_*.pth")
+    words = goldens / "models/tokenizer"
+    import_weights(source, tmp_path / "published", text_model=words, text_heads=4)
+    still = stage(learning_rate=1.0e-12, weight_decay=0.0)
+    _train(corpus, tmp_path / "out", still, start=tmp_path / "published")
+    ours = load_clamp(tmp_path / "out").model
+    if kind == "m3":
+        theirs = load_m3(tmp_path / "published").encoder.state_dict()
+        ours = ours.symbolic_model
+    else:
+        theirs = load_clamp(tmp_path / "published").model.state_dict()
+        assert ours.towers == ("text", "symbolic", "audio")
+    for name, weight in ours.state_dict().items():
+        torch.testing.assert_close(weight, theirs[name], msg=name)
+
+
+def test_a_model_without_symbolic_tower_is_no_start(corpus, first_stage, tmp_path):
+    loaded = load_clamp(first_stage, towers=("text",))
+    save_checkpoint(loaded.model, tmp_path / "text", tokenizer=loaded.tokenizer)
+    with pytest.raises(CheckpointError, match="no symbolic tower in it"):
+        _train(corpus, tmp_path / "out", stage(), start=tmp_path / "text")
+
+
+def test_a_learned_scale_goes_on_in_the_next_stage(corpus, tmp_path):
+    config = clamp_settings(similarity="cosine", learn_scale=True, logit_scale=14.0)
+    quick = stage(learning_rate=5.0e-2, warmup_steps=0)
+    _train(corpus, tmp_path / "one", quick, config=config, validation=False)
+    first = read_config(tmp_path / "one").notes["logit_scale"]
+    assert abs(first - 14.0) > 0.5
+    assert not [name for name in load_clamp(tmp_path / "one").model.state_dict() if "scale" in name]
+    still = stage("audio", learning_rate=1.0e-12)
+    _train(corpus, tmp_path / "two", still, start=tmp_path / "one", config=config)
+    assert read_config(tmp_path / "two").notes["logit_scale"] == pytest.approx(first)
+    fixed = clamp_settings(similarity="cosine", logit_scale=5.0)
+    _train(corpus, tmp_path / "three", still, start=tmp_path / "one", config=fixed)
+    assert read_config(tmp_path / "three").notes["logit_scale"] == 5.0
+
+
+def test_a_stage_in_chunks_is_the_same_stage(corpus, tmp_path, monkeypatch):
+    sizes = []
+
+    def counted(task, objective, batch, size, accelerator):
+        sizes.append(size)
+        return backward_in_chunks(task, objective, batch, size, accelerator)
+
+    monkeypatch.setattr(loop, "backward_in_chunks", counted)
+    for name, chunk in (("whole", None), ("chunks", 2)):
+        step = stage(dropout=0.0, weight_decay=0.0, chunk=chunk)
+        _train(corpus, tmp_path / name, step)
+    losses = []
+    for name in ("whole", "chunks"):
+        with open(tmp_path / f"{name}.tsv", newline="") as file:
+            losses.append([float(row["loss"]) for row in csv.DictReader(file, delimiter="\t")])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+    assert sizes == [2] * 6
+
+
+def test_towers_learn_at_their_own_rates(corpus, first_stage, tmp_path):
+    """A step of Adam is as long as the rate, whatever the gradient."""
+    rates = {"text": 0.1, "music": 2.0}
+    step = stage(epochs=1, batch_size=18, warmup_steps=0, weight_decay=0.0, learning_rate=1e-4)
+    step = step.model_copy(update={"tower_rates": TowerRates(**rates)})
+    _train(corpus, tmp_path / "out", step, start=first_stage)
+    before, after = (load_clamp(f).model.state_dict() for f in (first_stage, tmp_path / "out"))
+    for prefix, factor in (("text_proj", 0.1), ("symbolic_proj", 2.0)):
+        moved = (after[f"{prefix}.weight"] - before[f"{prefix}.weight"]).abs()
+        assert moved.median().item() == pytest.approx(factor * 1e-4, rel=0.02)
 
 
 def test_the_same_again_and_another_seed_is_another(corpus, first_stage, tmp_path):
@@ -259,16 +381,14 @@ def test_pieces_without_text_are_left_out_with_a_word(corpus, tmp_path, caplog):
         _train((corpus[0], manifests, corpus[2]), tmp_path / "out", stage())
 
 
-def test_a_new_model_needs_m3_and_a_tokenizer(corpus, tmp_path):
-    with pytest.raises(ConfigError, match="neither start nor m3"):
+def test_a_new_model_needs_a_tokenizer(corpus, tmp_path):
+    with pytest.raises(ConfigError, match="a new model needs a tokenizer too"):
         train_clamp_stage(
             stage=stage(),
             config=clamp_settings(),
-            manifests_train=[corpus[1]["abc"]],
+            manifests_train=[corpus[1]["abc"], corpus[1]["mtf"]],
             manifests_validation=[],
-            start=None,
-            m3=None,
-            tokenizer=None,
+            start=corpus[0] / "m3",
             out=tmp_path / "out",
             metrics=tmp_path / "m.tsv",
             resume=tmp_path / "resume",

@@ -23,16 +23,20 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     train, validation = make_corpus(folder), make_corpus(folder, 7, "validation")
     settings = clamp_settings(similarity="cosine", logit_scale=10.0)
-    make_tokenizer(manifests=[train["abc"]], out=folder / "tokenizer", settings=settings.text)
     torch.manual_seed(0)
     save_checkpoint(M3Model(m3_settings().architecture), folder / "m3")
+    make_tokenizer(
+        manifests=[train["abc"]],
+        out=folder / "tokenizer",
+        settings=settings.text,
+        start=folder / "m3",
+    )
     train_clamp_stage(
-        stage=stage(text_dropout=False, epochs=25, learning_rate=3.0e-3),
+        stage=stage(text_dropout="none", epochs=25, learning_rate=3.0e-3),
         config=settings,
         manifests_train=[train["abc"], train["mtf"]],
         manifests_validation=[],
-        start=None,
-        m3=folder / "m3",
+        start=folder / "m3",
         tokenizer=folder / "tokenizer",
         out=folder / "clamp3",
         metrics=folder / "clamp3.tsv",
@@ -54,7 +58,6 @@ def _adapt(trained, out, modality="abc", *, settings=None, train=None):
         resume=out.with_suffix(".resume"),
         settings=settings or lora_settings(),
         seed=1,
-        logit_scale=10.0,
     )
     return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
 

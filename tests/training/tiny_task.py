@@ -1,9 +1,10 @@
 """A training of a few numbers, for tests of the loop; as a program, one that can be killed.
 
-    python tiny_task.py FOLDER [eager | even]
+    python tiny_task.py FOLDER [eager | even [BATCHES]]
 
 It prints a line per step and writes FOLDER/model.safetensors and FOLDER/metrics.tsv. `eager` saves
-at every step; `even` trains without dropout on batches that two processes can share evenly.
+at every step; `even` trains without dropout on batches that two processes can share evenly,
+BATCHES of them a step.
 """
 
 import sys
@@ -31,6 +32,16 @@ SETTINGS = TrainingConfig(
     dropout=0.1,
     keep="best",
     patience_epochs=None,
+    steps=None,
+    accumulate=1,
+    schedule="constant",
+    processes=1,
+    gradient_checkpointing=False,
+    compile=False,
+    evaluate_by="loss",
+    explosion_factor=10.0,
+    keep_checkpoints=0,
+    tracker=None,
 )
 
 
@@ -77,6 +88,23 @@ class TinyTask:
         return {"loss": error, "root": error**0.5}
 
 
+class KilledError(Exception):
+    """Stands for a kill, where a test needs no second process."""
+
+
+class FailsAt(TinyTask):
+    """Ends its process's work before a step is computed."""
+
+    def __init__(self, step, **kwargs):
+        super().__init__(**kwargs)
+        self.at = step
+
+    def loss(self, batch):
+        if self.steps == self.at:
+            raise KilledError
+        return super().loss(batch)
+
+
 def run(folder, task=None, settings=SETTINGS, seed=1):
     """Train and write; returns the history."""
     task = task or TinyTask()
@@ -96,13 +124,14 @@ def run(folder, task=None, settings=SETTINGS, seed=1):
     )
 
 
-def run_even(folder):
+def run_even(folder, accumulate=1):
     """A training that is the same for one process and for two, up to rounding."""
     task = TinyTask(pieces=24, batch_size=4)
-    return run(folder, task, SETTINGS.model_copy(update={"dropout": 0.0}))
+    chosen = {"dropout": 0.0, "accumulate": int(accumulate)}
+    return run(folder, task, SETTINGS.model_copy(update=chosen))
 
 
 if __name__ == "__main__":
     if sys.argv[2:] == ["eager"]:
         conditions.SAVE_SECONDS, conditions.SAVE_SHARE = 0.0, 1e9
-    run_even(sys.argv[1]) if sys.argv[2:] == ["even"] else run(sys.argv[1])
+    run_even(sys.argv[1], *sys.argv[3:]) if sys.argv[2:3] == ["even"] else run(sys.argv[1])

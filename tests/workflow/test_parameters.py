@@ -18,6 +18,7 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 SPECIAL = {
     "corpus.folder": {"corpus.folder": "data/pdmx"},
     "parse.midicaps_midi_folder": {"parse.midicaps_midi_folder": "data/pdmx/midicaps"},
+    "clamp3.start": {"clamp3.start": "data/pdmx"},
     "audio.source": {"audio.source": "folder", "audio.folder": "data/pdmx/mid"},
 }
 
@@ -71,11 +72,16 @@ def nested(changes):
     return values
 
 
+def parameter(match):
+    """The value of `${section.key}` in dvc.yaml."""
+    return PARAMS[match[1]][match[2]]
+
+
 def downstream(changed_stages):
     """The stages and all that read, directly or not, what they make."""
     found = set(changed_stages)
     for stage in STAGES:  # in an order in which no stage stands before what it reads
-        deps = [re.sub(r"\$\{corpus.folder\}", "data/demo", dep) for dep in STAGES[stage]["deps"]]
+        deps = [re.sub(r"\$\{(\w+)\.(\w+)\}", parameter, dep) for dep in STAGES[stage]["deps"]]
         made = [out for other in found for out in outs(other)]
         if any(touches(dep, out) for dep in deps for out in made):
             found.add(stage)

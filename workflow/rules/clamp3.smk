@@ -1,6 +1,7 @@
 # CLaMP 3: text, symbolic and audio towers, one contrastive stage after the other.
 
 TEXT_MANIFESTS = [manifests(modality, "train") for modality in ("abc", "mtf", "audio")]
+CLAMP3_TRAININGS = [stage["training"] for stage in config["clamp3"]["stages"].values()]
 
 
 rule clamp3:
@@ -14,6 +15,7 @@ rule train_tokenizer:
     """In clamp3: tokenizer of the text tower, from the training texts or a checkpoint."""
     input:
         train=TEXT_MANIFESTS,
+        start=config["clamp3"]["start"],
     output:
         folder=directory("results/models/tokenizer"),
     log:
@@ -29,7 +31,8 @@ rule train_tokenizer:
         code=stage_code("clamp3"),
     shell:
         "exec python workflow/scripts/train_tokenizer.py --params {params.cfg:q}"
-        " --train {input.train:q} --out {output.folder:q} --log {log:q}"
+        " --train {input.train:q} --start {input.start:q} --out {output.folder:q}"
+        " --log {log:q}"
 
 
 rule train_clamp3_stage:
@@ -39,7 +42,6 @@ rule train_clamp3_stage:
         validation=stage_manifests("validation"),
         stores=stage_stores,
         tokenizer="results/models/tokenizer",
-        m3="results/models/m3",
         start=previous_stage,
     output:
         model=directory("results/models/clamp3-stages/{stage}"),
@@ -53,18 +55,19 @@ rule train_clamp3_stage:
     benchmark:
         "logs/timings/train_clamp3_stage/{stage}.tsv"
     retries: 1  # goes on where it stopped
-    threads: max(stage["training"]["threads"] for stage in config["clamp3"]["stages"].values())
+    threads: cores(*CLAMP3_TRAININGS)
     resources:
         mem_mb=more_memory(8000),
         runtime=2880,
-        gpu=1,
+        gpu=max(training["processes"] for training in CLAMP3_TRAININGS),
     params:
         cfg=clamp3_stage_params,
         code=stage_code("clamp3"),
+        launch=stage_launcher,
     shell:
-        "exec python workflow/scripts/train_clamp3_stage.py --params {params.cfg:q}"
-        " --train {input.train:q} --validation {input.validation:q} --m3 {input.m3:q}"
-        " --tokenizer {input.tokenizer:q} --start {input.start:q} --out {output.model:q}"
+        "exec {params.launch} workflow/scripts/train_clamp3_stage.py --params {params.cfg:q}"
+        " --train {input.train:q} --validation {input.validation:q} --start {input.start:q}"
+        " --tokenizer {input.tokenizer:q} --out {output.model:q}"
         " --metrics {output.metrics:q} --resume results/resume/clamp3-{wildcards.stage}"
         " --log {log:q}"
 

@@ -132,6 +132,22 @@ def test_manifests():
     ]
 
 
+def launcher(training):
+    """The command that a training script follows: for several processes, their launcher."""
+    count = training["processes"]
+    return f"python -m clamp3.training.launch {count}" if count > 1 else "python"
+
+
+def stage_launcher(wildcards):
+    """The launcher of one contrastive stage."""
+    return launcher(config["clamp3"]["stages"][wildcards.stage]["training"])
+
+
+def cores(*trainings):
+    """The CPU threads that the largest of these trainings uses in all its processes."""
+    return max(each["threads"] * each["processes"] for each in trainings)
+
+
 def clamp3_stage_params(wildcards):
     """The parameters of one contrastive stage; those of the other stages are left out."""
     chosen = json.loads(stage_params("clamp3"))
@@ -147,12 +163,12 @@ def clamp3_tokenizer_params():
 
 
 def previous_stage(wildcards):
-    """The model that a stage starts from: the stage before it, or none."""
+    """The model that a stage starts from: that of the stage before it, or the first of all."""
     position = CLAMP3_STAGES.index(wildcards.stage)
     return (
         f"results/models/clamp3-stages/{CLAMP3_STAGES[position - 1]}"
         if position
-        else []
+        else config["clamp3"]["start"]
     )
 
 

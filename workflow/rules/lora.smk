@@ -27,16 +27,17 @@ rule train_adapter:
     benchmark:
         "logs/timings/train_adapter/{adapter}.tsv"
     retries: 1  # goes on where it stopped
-    threads: config["lora"]["training"]["threads"]
+    threads: cores(config["lora"]["training"])
     resources:
         mem_mb=more_memory(6000),
         runtime=1440,
-        gpu=1,
+        gpu=config["lora"]["training"]["processes"],
     params:
         cfg=stage_params("lora"),
         code=stage_code("lora"),
+        launch=launcher(config["lora"]["training"]),
     shell:
-        "exec python workflow/scripts/train_adapter.py --params {params.cfg:q}"
+        "exec {params.launch} workflow/scripts/train_adapter.py --params {params.cfg:q}"
         " --modality {wildcards.adapter} --model {input.model:q} --train {input.train:q}"
         " --validation {input.validation:q} --out {output.adapter:q}"
         " --metrics {output.metrics:q} --resume results/resume/lora-{wildcards.adapter}"

@@ -27,16 +27,17 @@ rule train_m3:
     benchmark:
         "logs/timings/train_m3.tsv"
     retries: 1  # goes on where it stopped
-    threads: config["m3"]["training"]["threads"]
+    threads: cores(config["m3"]["training"])
     resources:
         mem_mb=more_memory(6000),
         runtime=1440,
-        gpu=1,
+        gpu=config["m3"]["training"]["processes"],
     params:
         cfg=stage_params("m3"),
         code=stage_code("m3"),
+        launch=launcher(config["m3"]["training"]),
     shell:
-        "exec python workflow/scripts/train_m3.py --params {params.cfg:q}"
+        "exec {params.launch} workflow/scripts/train_m3.py --params {params.cfg:q}"
         " --train {input.train:q}"
         " --validation {input.validation:q}"
         " --out {output.model:q} --metrics {output.metrics:q} --resume results/resume/m3 --log {log:q}"

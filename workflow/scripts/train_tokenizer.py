@@ -1,4 +1,4 @@
-"""Tokenizer of the text tower, from the training texts or a checkpoint."""
+"""Tokenizer of the text tower: that of the first model, of a checkpoint or from the texts."""
 
 from clamp3.config import TextArchitecture
 from clamp3.job import Job
@@ -10,4 +10,5 @@ if __name__ == "__main__":
             manifests=job.paths("train"),
             out=job.path("out"),
             settings=job.section("text", TextArchitecture),
+            start=job.path("start"),
         )

@@ -1,0 +1,131 @@
+"""One training outside Snakemake, from params.yaml: what `clamp3 train` does."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clamp3.config import ClampConfig, Params, TrainingConfig, load_params
+from clamp3.errors import ConfigError, DataError
+from clamp3.training.clamp import train_clamp_stage
+from clamp3.training.lora import MODALITIES, train_adapter
+from clamp3.training.m3 import train_m3
+
+MANIFESTS = Path("data/manifests")
+MODELS = Path("results/models")
+SYMBOLIC = ("abc", "mtf")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user named; all else is what the pipeline would take."""
+
+    train: Sequence[Path] = field(default_factory=tuple)
+    validation: Sequence[Path] = field(default_factory=tuple)
+    start: Path | None = None
+    tokenizer: Path | None = None
+
+
+def task_names(params: Params) -> list[str]:
+    """The trainings that a params.yaml describes: m3, each stage of clamp3, each adapter."""
+    return ["m3", *params.clamp3.stages, *(f"lora-{modality}" for modality in MODALITIES)]
+
+
+def run_training(name: str, params_file: Path, out: Path | None, given: Given) -> Path:
+    """Train `name` (see `task_names`) into the folder `out`; returns the model's folder.
+
+    `out` gets the model, metrics.tsv and, while training, the state to go on from: the same call
+    does the rest. Without `out` it is results/trainings/<name>. Several processes are those of the
+    settings.
+
+    Raises ConfigError for an unknown name, DataError where a file to begin with is missing.
+    """
+    params = load_params(params_file)
+    if name not in task_names(params):
+        raise ConfigError(f"{name}: expected one of {', '.join(task_names(params))}")
+    out = out or Path("results/trainings") / name
+    count = _settings(name, params).processes
+    if count > 1 and "RANK" not in os.environ:
+        _launch(count)
+    elif name == "m3":
+        _train_m3(params, out, given)
+    elif name in params.clamp3.stages:
+        _train_stage(name, params, out, given)
+    else:
+        _train_adapter(name.removeprefix("lora-"), params, out, given)
+    return out / "model"
+
+
+def _launch(count: int) -> None:
+    """The same command in several processes."""
+    command = [sys.executable, "-m", "clamp3.training.launch", str(count), "-m", "clamp3"]
+    if subprocess.run([*command, *sys.argv[1:]], check=False).returncode:
+        raise ConfigError("training ended early: the message above says why")
+
+
+def _settings(name: str, params: Params) -> TrainingConfig:
+    if name in params.clamp3.stages:
+        return params.clamp3.stages[name].training
+    return params.m3.training if name == "m3" else params.lora.training
+
+
+def _train_m3(params: Params, out: Path, given: Given) -> None:
+    train_m3(
+        manifests=_manifests(given.train, SYMBOLIC, "train"),
+        validation=_manifests(given.validation, SYMBOLIC, "validation"),
+        settings=params.m3,
+        seed=params.seed,
+        **_places(out),
+    )
+
+
+def _train_stage(name: str, params: Params, out: Path, given: Given) -> None:
+    stage = params.clamp3.stages[name]
+    kinds = SYMBOLIC if stage.modality == "symbolic" else ("audio",)
+    tokenizer = given.tokenizer or MODELS / "tokenizer"
+    train_clamp_stage(
+        stage=stage,
+        config=params.clamp3,
+        manifests_train=_manifests(given.train, kinds, "train"),
+        manifests_validation=_manifests(given.validation, kinds, "validation"),
+        start=given.start or _before(name, params.clamp3),
+        tokenizer=tokenizer if given.tokenizer or tokenizer.exists() else None,
+        seed=params.seed,
+        **_places(out),
+    )
+
+
+def _train_adapter(modality: str, params: Params, out: Path, given: Given) -> None:
+    train_adapter(
+        modality=modality,
+        model=given.start or MODELS / "clamp3",
+        manifests_train=_manifests(given.train, (modality,), "train"),
+        manifests_validation=_manifests(given.validation, (modality,), "validation"),
+        settings=params.lora,
+        seed=params.seed,
+        **_places(out),
+    )
+
+
+def _before(name: str, config: ClampConfig) -> Path:
+    """What the pipeline begins a stage with: the stage before it, or the first model of all."""
+    names = list(config.stages)
+    place = names.index(name)
+    return MODELS / "clamp3-stages" / names[place - 1] if place else Path(config.start)
+
+
+def _places(out: Path) -> dict[str, Path]:
+    return {"out": out / "model", "metrics": out / "metrics.tsv", "resume": out / "resume"}
+
+
+def _manifests(given: Sequence[Path], kinds: Sequence[str], split: str) -> list[Path]:
+    paths = list(given) or [MANIFESTS / f"pdmx-{kind}-{split}.jsonl" for kind in kinds]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise DataError(
+            f"{', '.join(missing)}: no such manifest; name yours with --{split}, or make the "
+            "pipeline's with `snakemake manifest`"
+        )
+    return paths

@@ -1,0 +1,84 @@
+"""`clamp3 train`: any training of params.yaml outside the pipeline."""
+
+import pytest
+import yaml
+from repository import ROOT
+from small_corpus import make_corpus
+from typer.testing import CliRunner
+
+from clamp3.cli import app
+from clamp3.config import load_params
+from clamp3.training.train_command import Given, run_training, task_names
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A corpus and a params.yaml of the smallest models."""
+    folder = tmp_path_factory.mktemp("train")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    small = {"patch_size": 64, "patch_length": 8, "hidden_size": 64}
+    params["m3"]["architecture"] = small | {"encoder_layers": 1, "decoder_layers": 1}
+    params["m3"]["training"]["steps"] = 2
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    return folder, make_corpus(folder), make_corpus(folder, 5, "validation")
+
+
+def train(*words):
+    done = CliRunner().invoke(app, ["train", *map(str, words)])
+    return done.exit_code, done.output
+
+
+def test_m3_is_trained_from_the_command_line(place, tmp_path):
+    folder, learning, heard = place
+    manifests = ["--train", learning["abc"], "--train", learning["mtf"], "--validation"]
+    words = ["--params", folder / "params.yaml", "--out", tmp_path / "run"]
+    code, said = train("m3", *manifests, heard["abc"], *words)
+    assert code == 0, said
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"model", "metrics.tsv"}
+    assert said.strip().endswith("run/model")
+
+
+def test_an_unknown_task_and_a_missing_manifest_are_named(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = place[0] / "params.yaml"
+    code, said = train("m4", "--params", params)
+    assert code == 1
+    assert "expected one of m3, symbolic, audio, lora-abc, lora-mtf" in said
+    code, said = train("m3", "--params", params)
+    assert code == 1
+    assert "data/manifests/pdmx-abc-train.jsonl" in said
+    assert "no such manifest" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "called", "expected"),
+    [
+        ("symbolic", "train_clamp_stage", {"start": "results/models/m3", "tokenizer": "None"}),
+        ("audio", "train_clamp_stage", {"start": "results/models/clamp3-stages/symbolic"}),
+        ("lora-mtf", "train_adapter", {"model": "results/models/clamp3", "modality": "mtf"}),
+    ],
+)
+def test_each_task_begins_where_the_pipeline_would(place, monkeypatch, name, called, expected):
+    folder, learning, _ = place
+    asked = {}
+    monkeypatch.setattr(f"clamp3.training.train_command.{called}", lambda **k: asked.update(k))
+    monkeypatch.chdir(folder)
+    given = Given([learning["abc"]], [learning["abc"]])
+    assert str(run_training(name, folder / "params.yaml", None, given)).endswith(f"{name}/model")
+    assert {key: str(asked[key]) for key in expected} == expected
+    assert asked["manifests_train"] == [learning["abc"]]
+
+
+def test_tasks_are_those_of_the_settings():
+    names = task_names(load_params(ROOT / "params.yaml"))
+    assert names == ["m3", "symbolic", "audio", "lora-abc", "lora-mtf"]
+
+
+def test_several_processes_are_launched(place, tmp_path, monkeypatch):
+    params = yaml.safe_load((place[0] / "params.yaml").read_text())
+    params["lora"]["training"]["processes"] = 3
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    launched = []
+    monkeypatch.setattr("clamp3.training.train_command._launch", launched.append)
+    run_training("lora-abc", tmp_path / "params.yaml", tmp_path, Given())
+    assert launched == [3]
