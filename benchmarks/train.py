@@ -1,112 +1,75 @@
-"""How long a training step takes: M3 on performances and on scores, CLaMP on texts and both.
+"""How long a training step takes, against one that computes on padding as the originals do.
 
-    python benchmarks/train.py [--size demo|published] [--rounds 5] [--threads 2]
+    python benchmarks/train.py [--size published|demo] [--rounds 1] [--threads 1]
 
-CPU seconds and seconds of a forward pass, a backward pass and AdamW, best of the rounds, on
-made-up pieces: performances of 512 patches, scores of 57, texts of about 100 tokens. The published
-size needs 8 GB and minutes.
+M3 on performances and on scores, CLaMP 3 on texts and scores: forward, backward and AdamW on one
+batch, with real pieces where there are recordings of them (set CLAMP3_GOLDENS) and the demo corpus
+else. The plain step pads to 512 patches of 64 characters and 128 tokens, multiplies one-hot
+matrices, writes attention out and decodes all 64 characters of every patch; both have the same
+weights and the loss of both is printed. By turns, CPU seconds (on a GPU wall seconds). Then how
+fast batches are made by 0, 1 and 2 workers, and how much of its time a training waits for them.
+The published size needs 12 GB and some minutes; on a GPU it also tells the share of the device's
+speed and the largest batch of pairs that fits.
 """
 
 import argparse
+import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
+from embed import inputs, matmul_rate, seconds_now, spread
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from clamp3.config import ClampConfig, M3Config, Params, load_params
 from clamp3.data.pairs import Pair
 from clamp3.models.clamp import build_clamp
-from clamp3.models.m3 import M3Model
+from clamp3.models.m3 import CHARACTERS, PAD, M3Model, PatchEncoder
 from clamp3.models.tokenizer import train_tokenizer
-from clamp3.training.contrast import Contrast, ContrastiveTask, Pieces
-from clamp3.training.loop import Task
-from clamp3.training.m3 import M3Task
+from clamp3.training.batches import Padded
+from clamp3.training.contrast import Contrast, ContrastiveTask, PairBatch, Pieces
+from clamp3.training.loader import BatchLoader
+from clamp3.training.m3 import M3Batch, M3Task
 from clamp3.training.music import SymbolicMusic
-from clamp3.training.optimization import make_optimizer
+from clamp3.training.optimization import make_optimizer, set_dropout
+from clamp3.training.task import Batch, Task
 
-WORDS = [
-    "slow",
-    "fast",
-    "bright",
-    "dark",
-    "reel",
-    "jig",
-    "waltz",
-    "major",
-    "minor",
-    "violin",
-    "flute",
-    "organ",
-    "dance",
-    "song",
-]
-BATCHES = {"demo": (16, 32), "published": (4, 6)}  # pieces a step: M3, CLaMP
+WINDOW, TOKENS = 512, 128
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+SUFFIXES = {"performances": "mtf", "scores": "abc"}
+TRIED_PAIRS = 2**16  # at most, when the largest batch is looked for
 
 
-def performance(rng: np.random.Generator) -> str:
-    """MTF of 512 patches."""
-    notes = [
-        f"note_on {rng.integers(0, 480)} 0 {note} 90\nnote_off 240 0 {note} 0\n"
-        for note in rng.integers(40, 90, 254)
-    ]
-    return "ticks_per_beat 480\nset_tempo 500000 0\n" + "".join(notes)
+@dataclass(frozen=True)
+class Step:
+    """A task with one of its batches, and the loss of that batch computed on padding."""
 
-
-def score(rng: np.random.Generator) -> str:
-    """ABC of 57 patches."""
-    bars = ["".join(rng.choice(list("CDEFGABcdefg"), rng.integers(4, 24))) for _ in range(52)]
-    return 'L:1/8\nM:4/4\nK:C\nV:1 treble nm="Flute"\n' + "".join(f"[V:1]{b}|\n" for b in bars)
+    name: str
+    task: Task
+    batch: Batch
+    plain_loss: Callable[[], Tensor]
+    attention: list[nn.Module]  # what can write its attention out
 
 
 def write_pieces(folder: Path, kind: str, count: int) -> list[str]:
-    """Files of made-up pieces of one kind, abc or mtf."""
-    rng = np.random.default_rng(0)
-    paths = [folder / f"{number}.{kind}" for number in range(count)]
-    for path in paths:
-        path.write_text(score(rng) if kind == "abc" else performance(rng))
-    return [str(path) for path in paths]
-
-
-def m3_task(settings: M3Config, paths: list[str]) -> M3Task:
-    """M3 on these files, all in one batch."""
-    return M3Task(M3Model(settings.architecture), settings, paths, seed=0)
-
-
-def clamp_task(config: ClampConfig, settings: M3Config, paths: list[str]) -> ContrastiveTask:
-    """Text and symbolic towers on these files, all in one batch."""
-    rng = np.random.default_rng(1)
-    texts = [" ".join(rng.choice(WORDS, 96)) for _ in paths]
-    words = train_tokenizer(texts, config.text.vocabulary_size)
-    model = build_clamp(config, words, None, architecture=settings.architecture)
-    contrast = Contrast("symbolic", len(paths), "none", 0.0, "dot", 1.0)
-    task = ContrastiveTask("bench", model, words, contrast, 0, "")
-    pairs = [Pair(path, (path,), {"analysis": t}) for path, t in zip(paths, texts, strict=True)]
-    pieces = Pieces(pairs, SymbolicMusic(paths, settings.architecture.patch_size))
-    task.learn_from(pieces, pieces)
-    return task
-
-
-def one_step(task: Task, settings: M3Config, count: int) -> Callable[[], None]:
-    """A function that trains one step on the same batch each time."""
-    learning = {n: p for n, p in task.model.named_parameters() if p.requires_grad}
-    optimizer = make_optimizer(learning, settings.training)
-    batch = task.collate(0, list(range(count)))
-    task.model.train()
-
-    def step() -> None:
-        task.loss(batch).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
+    """Files of real pieces, as long and as short as all there are."""
+    paths = [folder / f"{number}.{SUFFIXES[kind]}" for number in range(count)]
+    for path, text in zip(paths, spread(inputs(kind), count), strict=False):
+        path.write_text(text, encoding="utf-8")
+    found = [str(path) for path in paths if path.exists()]
+    assert found, "no recordings, and no demo corpus: run `snakemake corpus`"
+    return found
 
 
 def sized(params: Params, size: str) -> tuple[M3Config, ClampConfig]:
     """The settings of params.yaml with the sizes asked for; windows are 512 patches either way."""
-    architecture = params.m3.architecture.model_copy(update={"patch_length": 512})
+    architecture = params.m3.architecture.model_copy(update={"patch_length": WINDOW})
     text, width = params.clamp3.text, params.clamp3.width
     if size == "published":
         large = {"hidden_size": 768, "encoder_layers": 12, "decoder_layers": 3}
@@ -119,40 +82,219 @@ def sized(params: Params, size: str) -> tuple[M3Config, ClampConfig]:
     )
 
 
-def best(step: Callable[[], None], rounds: int) -> tuple[float, float]:
-    """CPU seconds and seconds of the fastest round, after one to warm up."""
-    step()
-    times = []
+def m3_step(name: str, settings: M3Config, paths: list[str], device: torch.device) -> Step:
+    """M3 on all these files at once."""
+    model = M3Model(settings.architecture).to(device)
+    task = M3Task(model, settings, paths, seed=0)
+    batch = task.collate(0, list(range(len(paths)))).to(device)
+    attention = [model.encoder.base, model.decoder.base]
+    return Step(name, task, batch, lambda: plain_m3_loss(model, batch), attention)
+
+
+def clamp_step(
+    name: str, settings: M3Config, config: ClampConfig, paths: list[str], device: torch.device
+) -> Step:
+    """Text and symbolic towers on all these files at once; each text is a score's first lines."""
+    task = clamp_task(settings, config, paths, device)
+    batch = task.collate(0, list(range(len(paths)))).to(device)
+    attention = [task.model.symbolic_model.base, task.model.text_model]
+    return Step(name, task, batch, lambda: plain_clamp_loss(task, batch), attention)
+
+
+def clamp_task(
+    settings: M3Config, config: ClampConfig, paths: list[str], device: torch.device
+) -> ContrastiveTask:
+    """Contrastive learning on these files."""
+    texts = [Path(path).read_text(encoding="utf-8")[:300].replace("\n", " ") for path in paths]
+    words = train_tokenizer(texts, config.text.vocabulary_size)
+    model = build_clamp(config, words, None, architecture=settings.architecture).to(device)
+    contrast = Contrast("symbolic", len(paths), "none", 0.0, "dot", 1.0)
+    task = ContrastiveTask("bench", model, words, contrast, 0, "")
+    pairs = [Pair(path, (path,), {"analysis": t}) for path, t in zip(paths, texts, strict=True)]
+    pieces = Pieces(pairs, SymbolicMusic(paths, settings.architecture.patch_size))
+    task.learn_from(pieces, pieces)
+    return task
+
+
+def plain_hidden(encoder: PatchEncoder, patches: Tensor, mask: Tensor) -> Tensor:
+    """The hidden states of patches padded to the window, through one-hot matrices."""
+    missing = WINDOW - patches.shape[1]
+    patches = functional.pad(patches.long(), (0, 0, 0, missing))
+    one_hot = functional.one_hot(patches, CHARACTERS).flatten(start_dim=2).float()
+    linear = encoder.patch_embedding
+    embedded = functional.linear(one_hot, linear.weight, linear.bias)
+    mask = functional.pad(mask, (0, missing))
+    return encoder.base(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+
+
+def plain_m3_loss(model: M3Model, batch: M3Batch) -> Tensor:
+    """The loss with every patch decoded to its last place."""
+    hidden = plain_hidden(model.encoder, batch.inputs, batch.mask)[:, : batch.mask.shape[1]]
+    chosen = batch.selected.bool()
+    targets = batch.targets[chosen].long()
+    logits = model.decoder(hidden[chosen], targets)[:, :-1].float()
+    return functional.cross_entropy(logits.transpose(1, 2), targets[:, 1:], ignore_index=PAD)
+
+
+def plain_clamp_loss(task: ContrastiveTask, batch: PairBatch) -> Tensor:
+    """The contrastive loss with texts and scores padded to the windows of their towers."""
+    model, vectors = task.model, []
+    tokens, mask, rows = whole(batch.texts, TOKENS, task.tokenizer.pad_token_id)
+    vectors.append(model.encode_text(tokens, mask)[torch.argsort(rows)])
+    patches, mask, rows = whole(batch.music, WINDOW, PAD)
+    hidden = plain_hidden(model.encoder("symbolic"), patches, mask)
+    vectors.append(model.project("symbolic", hidden, mask)[torch.argsort(rows)])
+    return task.compare(vectors, batch, None)
+
+
+def whole(groups: list[Padded], length: int, fill: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Groups of a batch as one tensor, padded to a length; its mask, and the members' places."""
+
+    def longer(values: Tensor, value: int) -> Tensor:
+        missing = [0, 0] * (values.ndim - 2) + [0, length - values.shape[1]]
+        return functional.pad(values, missing, value=value)
+
+    values = torch.cat([longer(group.values, fill) for group in groups])
+    masks = torch.cat([longer(group.mask, 0) for group in groups])
+    return values, masks, torch.cat([group.rows for group in groups])
+
+
+@contextmanager
+def written_out(step: Step) -> Iterator[None]:
+    """Attention as the originals' library computes it, for the block."""
+    for module in step.attention:
+        module.set_attn_implementation("eager")
+    yield
+    for module in step.attention:
+        module.set_attn_implementation("sdpa")
+
+
+def measure(step: Step, settings: M3Config, precision: str, rounds: int, device: str) -> None:
+    """Print what our step and the plain one take, best of the rounds."""
+    learning = {n: p for n, p in step.task.model.named_parameters() if p.requires_grad}
+    set_dropout(step.task.model, 0.0)
+    # Weights that stay as they are cost AdamW the same and let the losses be compared.
+    still = settings.training.model_copy(update={"learning_rate": 1e-30})
+    optimizer = make_optimizer(learning, still)
+
+    def run(loss_of: Callable[[], Tensor]) -> tuple[float, float]:
+        begun = seconds_now(device)
+        half = torch.autocast(device, DTYPES[precision], enabled=precision != "fp32")
+        with half:
+            loss = loss_of()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return seconds_now(device) - begun, loss.item()
+
+    def ours() -> Tensor:
+        return step.task.loss(step.batch)
+
+    with FlopCounterMode(display=False) as counter:
+        run(ours)
+    own, plain = [], []
     for _ in range(rounds):
-        cpu, wall = time.process_time(), time.perf_counter()
-        step()
-        times.append((time.process_time() - cpu, time.perf_counter() - wall))
-    return min(cpu for cpu, _ in times), min(wall for _, wall in times)
+        own.append(run(ours))
+        with written_out(step):
+            plain.append(run(step.plain_loss))
+    (seconds, loss), (slow, plain_loss) = min(own), min(plain)
+    rate, peak = counter.get_total_flops() / seconds, matmul_rate(DTYPES[precision], device)
+    print(
+        f"{step.name:18} {precision}  {len(step.batch.ids)} pieces  plain {slow:7.2f} s  "
+        f"ours {seconds:7.2f} s  x{slow / seconds:.2f}  {rate / 1e9:6.0f} GFLOP/s, "
+        f"{rate / peak:.0%} of a matrix product's; loss {plain_loss:.6f} and {loss:.6f}",
+        flush=True,
+    )
+
+
+def loading(task: ContrastiveTask, batch_size: int) -> None:
+    """Print how many pieces a second become batches, by the number of workers."""
+    count = len(task.pieces.pairs)
+    dealt = [list(range(s, min(s + batch_size, count))) for s in range(0, count, batch_size)]
+    for workers in (0, 1, 2):
+        loader = BatchLoader(task, workers, torch.device("cpu"))
+        list(loader.batches(0, dealt))  # workers start
+        begun = time.perf_counter()
+        rounds = 3
+        for epoch in range(1, rounds + 1):
+            list(loader.batches(epoch, dealt))
+        seconds = time.perf_counter() - begun
+        print(f"batches made by {workers} workers: {rounds * count / seconds:.0f} pieces/s")
+
+
+def waiting(task: ContrastiveTask, settings: M3Config, batch_size: int) -> None:
+    """Print the share of its time that a training waits for data, without and with a worker."""
+    learning = dict(task.model.named_parameters())
+    optimizer = make_optimizer(learning, settings.training)
+    count = len(task.pieces.pairs)
+    dealt = [list(range(s, min(s + batch_size, count))) for s in range(0, count, batch_size)]
+    for workers in (0, 1):
+        loader = BatchLoader(task, workers, torch.device("cpu"))
+        begun = time.perf_counter()
+        for batch in loader.batches(0, dealt):
+            task.loss(batch).backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        share = loader.waited_seconds / (time.perf_counter() - begun)
+        print(f"demo size, {workers} workers: waited {share:.1%} of the time for data")
+
+
+def largest_batch(settings: M3Config, config: ClampConfig, paths: list[str]) -> int:
+    """The largest power of two of pairs whose step fits into the GPU, computed all at once."""
+    device, pairs = torch.device("cuda"), 2
+    task = clamp_task(settings, config, paths, device)
+    while pairs <= TRIED_PAIRS:
+        members = [number % len(paths) for number in range(pairs)]
+        try:
+            with torch.autocast("cuda", torch.bfloat16):
+                loss = task.loss(task.collate(0, members).to(device))
+            loss.backward()
+        except torch.OutOfMemoryError:
+            break
+        task.model.zero_grad(set_to_none=True)
+        pairs *= 2
+    return pairs // 2
 
 
 def main() -> None:
-    """Print one line for each kind of step."""
+    """Measure steps, then the making of batches."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--size", choices=sorted(BATCHES), default="demo")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--size", choices=["demo", "published"], default="published")
+    parser.add_argument("--precision", nargs="+", choices=sorted(DTYPES), default=["fp32", "bf16"])
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    settings, config = sized(load_params(Path("params.yaml")), options.size)
-    of_m3, of_clamp = BATCHES[options.size]
-    with tempfile.TemporaryDirectory() as folder:
-        scores = write_pieces(Path(folder), "abc", of_clamp)
-        performances = write_pieces(Path(folder), "mtf", of_clamp)
-        mixed = scores[: of_clamp // 2] + performances[: of_clamp // 2]
-        for name, make, paths in (
-            ("M3, performances", lambda p: m3_task(settings, p), performances[:of_m3]),
-            ("M3, scores", lambda p: m3_task(settings, p), scores[:of_m3]),
-            ("CLaMP, scores", lambda p: clamp_task(config, settings, p), scores),
-            ("CLaMP, mixed", lambda p: clamp_task(config, settings, p), mixed),
+    params = load_params(Path(__file__).resolve().parents[1] / "params.yaml")
+    settings, config = sized(params, options.size)
+    small, small_config = sized(params, "demo")
+    device = torch.device(options.device)
+    with tempfile.TemporaryDirectory() as place:
+        paths = {kind: write_pieces(Path(place), kind, 64) for kind in SUFFIXES}
+        some = {
+            kind: [found[n * len(found) // 4] for n in range(4)] for kind, found in paths.items()
+        }
+        six = [paths["scores"][n * len(paths["scores"]) // 6] for n in range(6)]
+        for make in (
+            lambda: m3_step("M3, performances", settings, some["performances"], device),
+            lambda: m3_step("M3, scores", settings, some["scores"], device),
+            lambda: clamp_step("CLaMP 3, scores", settings, config, six, device),
         ):
-            cpu, wall = best(one_step(make(paths), settings, len(paths)), options.rounds)
-            print(f"{name:18} {len(paths):3} pieces: {cpu:7.2f} CPU s, {wall:7.2f} s a step")
+            step = make()
+            for precision in options.precision:
+                measure(step, settings, precision, options.rounds, options.device)
+            del step
+        task = clamp_task(small, small_config, paths["scores"], torch.device("cpu"))
+        task.contrast = replace(task.contrast, instrument_dropout=0.9)
+        loading(task, 32)
+        waiting(task, small, 32)
+        if options.device == "cuda":
+            print(f"peak memory of the GPU {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+            print(f"largest batch, bf16: {largest_batch(settings, config, six)} pairs")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"peak memory {peak / 2**20:.1f} GiB")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Only what a command needs is imported, and only when it runs: `clamp3 --help` mu
 
 import functools
 import logging
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -288,7 +289,9 @@ def train(
     train_manifests: Annotated[
         list[Path] | None, typer.Option("--train", help="A manifest; the pipeline's by default.")
     ] = None,
-    validation: Annotated[list[Path] | None, typer.Option(help="A manifest to evaluate on.")] = None,
+    validation: Annotated[
+        list[Path] | None, typer.Option(help="A manifest to evaluate on.")
+    ] = None,
     start: Annotated[
         Path | None, typer.Option(help="The model to begin with; the pipeline's by default.")
     ] = None,
@@ -307,7 +310,7 @@ def train(
         logging.getLogger().setLevel(logging.ERROR)
     given = Given(train_manifests or (), validation or (), start, tokenizer)
     model = run_training(task, params, out, given)
-    if is_first_process():
+    if "RANK" not in os.environ:  # of several processes none, but who launched them
         typer.echo(f"{model}", err=True)
 
 

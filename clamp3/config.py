@@ -140,6 +140,7 @@ class TrainingConfig(Section):
     dropout: Share  # of hidden values and attention, in the parts that learn
     precision: Literal["fp32", "bf16", "fp16"]
     threads: Positive  # CPU threads; the same number gives the same weights
+    workers: NonNegative  # processes that make batches ahead; 0: none. The same weights
     processes: Positive  # that share each batch, one per GPU
     gradient_checkpointing: bool  # compute activations twice to hold fewer; the same weights
     compile: bool  # by torch.compile: slow to begin, then faster; needs a C++ compiler

@@ -1,19 +1,21 @@
 """Random access to the pieces of the Parquet stores, and to those in files of their own."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from clamp3.errors import DataError, FormatError
 from clamp3.files import read_table
 
 COLUMNS = {".abc": "abc", ".mtf": "mtf", ".npy": "features"}  # a file's suffix, a store's column
 _PARTS = "part-*.parquet"
+_ROWS_AT_ONCE = 256
 
 
 class Store:
@@ -131,12 +133,50 @@ class PieceReader:
             raise DataError(f"{filepath}: the store there holds {store.column}")
         return store.get(piece_id)
 
-    def _find(self, path: Path) -> tuple[Store, str]:
+    def sources(self, filepaths: Sequence[str]) -> list[Path]:
+        """The files on disk that hold these pieces, each once: their own, or the parts of stores.
+
+        Raises DataError where there is neither file nor store.
+        """
+        found: dict[Path, None] = {}
+        folders: set[Path] = set()
+        for filepath in filepaths:
+            path = self._root / filepath
+            if path.is_file():
+                found[path] = None
+            elif (folder := self._folder_of(path)) not in folders:
+                folders.add(folder)
+                found |= dict.fromkeys(sorted(folder.glob(_PARTS)))
+        return list(found)
+
+    def stream(self, filepaths: Sequence[str]) -> Iterator[tuple[str, str | np.ndarray]]:
+        """Yield (filepath, piece) of each, as `read` gives it, a few rows of a store in memory.
+
+        Files of their own come first, then those of stores in the order of their parts.
+
+        Raises as `read` does.
+        """
+        stored: dict[Path, dict[str, str]] = {}  # of a store: filepaths by id and suffix
+        for filepath in filepaths:
+            path = self._root / filepath
+            if path.suffix not in COLUMNS or path.is_file():
+                yield filepath, self.read(filepath)
+            else:
+                folder = self._folder_of(path)
+                name = path.relative_to(folder).as_posix()
+                stored.setdefault(folder, {})[name] = filepath
+        for folder, wanted in stored.items():
+            yield from _stream_store(folder, wanted)
+
+    def _folder_of(self, path: Path) -> Path:
         if path.parent not in self._found:
-            folder = self._folder_of_parts(path)
-            self._found[path.parent] = folder
-            self._stores.setdefault(folder, Store(folder))
-        folder = self._found[path.parent]
+            self._found[path.parent] = self._folder_of_parts(path)
+        return self._found[path.parent]
+
+    def _find(self, path: Path) -> tuple[Store, str]:
+        folder = self._folder_of(path)
+        if folder not in self._stores:
+            self._stores[folder] = Store(folder)
         return self._stores[folder], path.relative_to(folder).with_suffix("").as_posix()
 
     def _folder_of_parts(self, path: Path) -> Path:
@@ -146,6 +186,35 @@ class PieceReader:
             if folder == self._root:
                 break
         raise DataError(f"{path}: no such file, and no store ({_PARTS}) in a folder above it")
+
+
+def _stream_store(folder: Path, wanted: dict[str, str]) -> Iterator[tuple[str, str | np.ndarray]]:
+    """The pieces of a store whose id with suffix is in `wanted`, with the filepaths there."""
+    left = dict(wanted)
+    for part in sorted(folder.glob(_PARTS)):
+        try:
+            with pq.ParquetFile(part, page_checksum_verification=True) as file:
+                names = [name for name in COLUMNS.values() if name in file.schema_arrow.names]
+                if len(names) != 1 or "id" not in file.schema_arrow.names:
+                    found = ", ".join(file.schema_arrow.names)
+                    raise DataError(
+                        f"{part}: columns {found}; expected id and one of "
+                        f"{', '.join(COLUMNS.values())}"
+                    )
+                suffix = next(key for key, name in COLUMNS.items() if name == names[0])
+                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["id", *names]):
+                    for name, value in zip(batch["id"].to_pylist(), batch[names[0]], strict=True):
+                        if name + suffix in wanted:
+                            filepath = left.pop(name + suffix, None)
+                            if filepath is None:
+                                raise DataError(f"{part}: {name!r} stands in two rows of the store")
+                            yield filepath, _frames(value) if suffix == ".npy" else value.as_py()
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{part}: not a readable Parquet file ({error})") from error
+    if left:
+        raise DataError(
+            f"{folder}: no piece {next(iter(left.values()))!r} among the rows of the store"
+        )
 
 
 def _read_text(path: Path) -> str:

@@ -56,7 +56,12 @@ class Padded:
 
     def to(self, device: torch.device) -> "Padded":
         """The same on a device."""
-        return Padded(self.rows.to(device), self.values.to(device), self.mask.to(device))
+        tensors = (self.rows, self.values, self.mask)
+        return Padded(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+
+    def pin_memory(self) -> "Padded":
+        """The same where a GPU can fetch it while it computes."""
+        return Padded(*(tensor.pin_memory() for tensor in (self.rows, self.values, self.mask)))
 
 
 def pad(sequences: Sequence[np.ndarray], fill: int | float = 0) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from clamp3.models.tokenizer import load_tokenizer, save_tokenizer, train_tokeni
 from clamp3.randomness import stable_hash
 from clamp3.training.contrast import Contrast, ContrastiveTask, read_pieces
 from clamp3.training.loop import History, train
+from clamp3.training.music import cache_folder
 from clamp3.training.resume import digest
 from clamp3.training.text_dropout import all_texts
 
@@ -80,9 +81,9 @@ def train_clamp_stage(
     M3 and there is no `tokenizer`, or frames are not as wide as the tower expects.
     """
     begun = resolve(start)
-    patch_size = _patch_size(begun)
-    pieces = read_pieces(manifests_train, stage.modality, patch_size)
-    validation = read_pieces(manifests_validation, stage.modality, patch_size)
+    patch_size, cache = _patch_size(begun), cache_folder(resume)
+    pieces = read_pieces(manifests_train, stage.modality, patch_size, cache)
+    validation = read_pieces(manifests_validation, stage.modality, patch_size, cache)
     name = f"clamp3-{stage.modality}"
     torch.manual_seed(stable_hash(seed, name, "weights"))
     model, words, origin = _begin(begun, config, tokenizer)

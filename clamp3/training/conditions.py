@@ -98,8 +98,11 @@ class Clock:
         self.saved = time.monotonic()
         self.cost = self.saved - begun
 
-    def pace(self) -> str:
+    def pace(self, waited_seconds: float = 0.0) -> str:
         seconds = max(1e-9, time.monotonic() - self.begun)
         left = (self.steps_left - self.steps) * seconds / max(1, self.steps)
         minutes, rest = divmod(round(left), 60)
-        return f"{self.pieces / seconds:.1f} pieces/s, about {minutes} min {rest:02d} s left"
+        return (
+            f"{self.pieces / seconds:.1f} pieces/s, about {minutes} min {rest:02d} s left, "
+            f"waited {waited_seconds / seconds:.1%} for data"
+        )

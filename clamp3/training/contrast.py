@@ -63,10 +63,15 @@ class PairBatch:
         texts, music = ([g.to(device) for g in side] for side in (self.texts, self.music))
         return PairBatch(self.ids, texts, music, self.keys.to(device))
 
+    def pin_memory(self) -> "PairBatch":
+        """The same where a GPU can fetch it while it computes."""
+        texts, music = ([g.pin_memory() for g in side] for side in (self.texts, self.music))
+        return PairBatch(self.ids, texts, music, self.keys.pin_memory())
+
 
 @dataclass(frozen=True)
 class Pieces:
-    """Pieces with text, and all their files in memory."""
+    """Pieces with text, and all their files."""
 
     pairs: list[Pair]
     music: SymbolicMusic | RecordedMusic
@@ -83,18 +88,21 @@ class Pieces:
         return digest(self.music.digest, *said)
 
 
-def read_pieces(manifests: Sequence[Path], modality: str, patch_size: int) -> Pieces:
+def read_pieces(
+    manifests: Sequence[Path], modality: str, patch_size: int, cache: Path | None = None
+) -> Pieces:
     """The pieces of the manifests that have text and files of the modality (see `Contrast`).
 
-    The number of those without text is logged.
+    The number of those without text is logged. `cache`: see `SymbolicMusic`.
     """
     found = load_pairs(manifests, SUFFIXES[modality])
     pairs = [pair for pair in found if fixed_text(pair.texts)]
     if len(pairs) < len(found):
         log.warning("%d of %d pieces have no text, left out", len(found) - len(pairs), len(found))
     paths = [path for pair in pairs for path in pair.filepaths]
-    audio = modality == "audio"
-    return Pieces(pairs, RecordedMusic(paths) if audio else SymbolicMusic(paths, patch_size))
+    if modality == "audio":
+        return Pieces(pairs, RecordedMusic(paths, cache=cache))
+    return Pieces(pairs, SymbolicMusic(paths, patch_size, cache=cache))
 
 
 class ContrastiveTask:

@@ -8,7 +8,7 @@ import os
 import sys
 
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.run import main
+from torch.distributed.run import get_args_parser, run
 
 from clamp3.logs import end_with_parent
 
@@ -21,8 +21,10 @@ def launch(arguments: list[str]) -> None:
     count, *command = arguments
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a training sets its own number
     end_with_parent()
+    parser = get_args_parser()
+    parser.allow_abbrev = False  # or it takes the script's --log for one of its own
     try:
-        main(["--standalone", "--nproc_per_node", count, *command])
+        run(parser.parse_args(["--standalone", "--nproc_per_node", count, *command]))
     except ChildFailedError:  # has said itself why
         sys.exit(1)
 

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +20,7 @@ from clamp3.randomness import stable_hash
 from clamp3.training.conditions import Clock, fixed_conditions, open_accelerator
 from clamp3.training.curves import write_metrics
 from clamp3.training.kept_weights import KeptWeights
+from clamp3.training.loader import BatchLoader
 from clamp3.training.optimization import (
     checkpoint_gradients,
     learning_rate,
@@ -60,7 +61,7 @@ def train(
     `<metrics>.bad-loss.json` too), or when another process trains in `resume`; ConfigError when the
     device cannot do the precision, or the tracker is not installed.
     """
-    values = settings.model_dump(exclude={"tracker", "keep_checkpoints"})
+    values = settings.model_dump(exclude={"tracker", "keep_checkpoints", "workers"})
     key = digest(task.name, task.inputs, values, seed, torch.__version__)
     tracked = _beside(resume, "tracker")
     with (
@@ -116,6 +117,7 @@ class _Run:
         self.unchecked: list[tuple[int, list[int], Tensor]] = []  # step, pieces, loss
         self.kept = KeptWeights(_beside(folder.folder, "weights"), settings.keep_checkpoints)
         self.clock = Clock()
+        self.loader = BatchLoader(task, settings.workers, accelerator.device)
         steps = len(self._deal(0))
         self.total_steps = settings.steps or settings.epochs * steps
         self.epochs = math.ceil(self.total_steps / steps)
@@ -151,8 +153,11 @@ class _Run:
             steps = steps[: self.settings.steps - at.step]
         self.clock.begin_epoch(self.total_steps - at.step)
         bar = progress(steps, f"{task.name} {at.epoch + 1}/{self.epochs}")
+        made = self.loader.batches(
+            at.epoch, [self._share(members) for step in steps for members in step]
+        )
         for batches in bar:
-            self._step(batches)
+            self._step(batches, made)
             if at.epoch_step % STEPS_PER_ROW == 0:
                 self._add_training_row()
                 bar.set_postfix(loss=f"{at.rows[-1]['loss']:.4g}")
@@ -160,7 +165,7 @@ class _Run:
                 self._save()
                 self._report("")
 
-    def _step(self, batches: list[list[int]]) -> None:
+    def _step(self, batches: list[list[int]], made: Iterator[Batch]) -> None:
         at, accelerator = self.progress, self.accelerator
         # Dropout depends on the step alone, so there is no generator state to save.
         rank = accelerator.process_index
@@ -172,7 +177,7 @@ class _Run:
         for members in batches:
             last = members is batches[-1]
             with nullcontext() if last else accelerator.no_sync(self.objective):
-                loss = self._backward(self._load(members))
+                loss = self._backward(next(made))
             # Reading the loss would make a GPU wait: it is looked at when a row is due.
             self.unchecked.append((at.step, members, accelerator.reduce(loss, "mean")))
         accelerator.clip_grad_norm_(self.learning.values(), self.settings.gradient_clip)
@@ -182,10 +187,9 @@ class _Run:
         at.step += 1
         self.clock.count(sum(map(len, batches)), steps=1)
 
-    def _load(self, members: list[int]) -> Batch:
+    def _share(self, members: list[int]) -> list[int]:
         """This process's share of a batch."""
-        share = members[self.accelerator.process_index :: self.accelerator.num_processes]
-        return self.task.collate(self.progress.epoch, share).to(self.accelerator.device)
+        return members[self.accelerator.process_index :: self.accelerator.num_processes]
 
     def _backward(self, batch: Batch) -> Tensor:
         """The loss of a batch, whose gradients are added to those of the parameters."""
@@ -318,7 +322,7 @@ class _Run:
         log.info(
             "%s: epoch %d of %d, step %d, loss %.4g%s; %s",
             *(self.task.name, at.epoch + 1, self.epochs, at.step),
-            *(sum(losses) / max(1, len(losses)), said, self.clock.pace()),
+            *(sum(losses) / max(1, len(losses)), said, self.clock.pace(self.loader.waited_seconds)),
         )
 
 

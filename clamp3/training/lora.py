@@ -14,6 +14,7 @@ from clamp3.models.lora import add_lora, save_adapter
 from clamp3.randomness import stable_hash
 from clamp3.training.contrast import Contrast, ContrastiveTask, read_pieces
 from clamp3.training.loop import History, train
+from clamp3.training.music import cache_folder
 from clamp3.training.resume import digest
 
 MODALITIES = ("abc", "mtf")
@@ -61,10 +62,10 @@ def train_adapter(
     )
     origin = digest(loaded.fingerprint, settings.model_dump(exclude={"training"}))
     task = ContrastiveTask(name, adapted, loaded.tokenizer, contrast, seed, origin)
-    patch_size = loaded.config.symbolic.patch_size
+    patch_size, cache = loaded.config.symbolic.patch_size, cache_folder(resume)
     task.learn_from(
-        read_pieces(manifests_train, modality, patch_size),
-        read_pieces(manifests_validation, modality, patch_size),
+        read_pieces(manifests_train, modality, patch_size, cache),
+        read_pieces(manifests_validation, modality, patch_size, cache),
     )
 
     def save(history: History) -> None:

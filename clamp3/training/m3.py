@@ -19,7 +19,7 @@ from clamp3.randomness import generator, stable_hash
 from clamp3.training.batches import bucketed_batches, even_batches, pad
 from clamp3.training.loop import History, train
 from clamp3.training.masking import Treatment, mask_patches
-from clamp3.training.music import SymbolicMusic
+from clamp3.training.music import SymbolicMusic, cache_folder
 from clamp3.training.resume import digest
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ def train_m3(
     Raises DataError when the manifests name no score and no performance.
     """
     torch.manual_seed(stable_hash(seed, "m3", "weights"))
-    task = M3Task(M3Model(settings.architecture), settings, _files(manifests), seed)
+    cache = cache_folder(resume)
+    task = M3Task(M3Model(settings.architecture), settings, _files(manifests), seed, cache)
     task.validate_on(_files(validation) if validation else [])
     log.info("m3: %d files to learn from, %d to validate on", len(task.paths), len(task.validation))
 
@@ -75,7 +76,14 @@ class M3Batch:
 
     def to(self, device: torch.device) -> "M3Batch":
         """The same on a device."""
-        tensors = [getattr(self, field.name).to(device) for field in fields(self)[1:]]
+        tensors = [
+            getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)[1:]
+        ]
+        return M3Batch(self.ids, *tensors)
+
+    def pin_memory(self) -> "M3Batch":
+        """The same where a GPU can fetch it while it computes."""
+        tensors = [getattr(self, field.name).pin_memory() for field in fields(self)[1:]]
         return M3Batch(self.ids, *tensors)
 
 
@@ -84,17 +92,25 @@ class M3Task:
 
     name = "m3"
 
-    def __init__(self, model: M3Model, settings: M3Config, paths: list[str], seed: int):
+    def __init__(
+        self,
+        model: M3Model,
+        settings: M3Config,
+        paths: list[str],
+        seed: int,
+        cache: Path | None = None,
+    ):
         self.model, self.settings, self.paths, self.seed = model, settings, paths, seed
-        self.music = SymbolicMusic(paths, settings.architecture.patch_size)
+        self.cache = cache
+        self.music = self._read(paths)
         limit = settings.architecture.patch_length
-        self.lengths = [min(limit, len(self.music.rows(path))) for path in paths]
+        self.lengths = [min(limit, self.music.length(path)) for path in paths]
         self.validate_on([])
 
     def validate_on(self, paths: list[str]) -> None:
         """Evaluate on these files from now on."""
         self.validation = paths
-        self.heard = SymbolicMusic(paths, self.settings.architecture.patch_size)
+        self.heard = self._read(paths)
         values = self.settings.model_dump(exclude={"training"})
         self.inputs = digest(values, self.music.digest, self.heard.digest)
 
@@ -119,7 +135,7 @@ class M3Task:
         """
         if not self.validation:
             return {}
-        lengths = [len(self.heard.rows(path)) for path in self.validation]
+        lengths = [self.heard.length(path) for path in self.validation]
         order = sorted(range(len(lengths)), key=lambda place: lengths[place])
         total = patches = 0.0
         for places in even_batches(len(order), self.settings.training.batch_size):
@@ -129,6 +145,10 @@ class M3Task:
             total += self.loss(batch).item() * count
             patches += count
         return {"loss": total / patches}
+
+    def _read(self, paths: list[str]) -> SymbolicMusic:
+        size = self.settings.architecture.patch_size
+        return SymbolicMusic(paths, size, cache=self.cache, bare=False)
 
     def _batch(self, music: SymbolicMusic, paths: list[str], epoch: int | None) -> M3Batch:
         samples = [self._sample(music, path, epoch) for path in paths]

@@ -89,4 +89,6 @@ def checkpoint_gradients(model: nn.Module) -> None:
     if not able:
         raise ConfigError("gradient_checkpointing: no part of this model can; set it to false")
     for module in able:
-        module.gradient_checkpointing_enable({"use_reentrant": False})
+        name = "activation_checkpointing_enable"  # the new name of the other
+        enable = getattr(module, name, module.gradient_checkpointing_enable)
+        enable({"use_reentrant": False})

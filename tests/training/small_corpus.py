@@ -80,6 +80,7 @@ def training(**changes):
         "steps": None,
         "accumulate": 1,
         "schedule": "constant",
+        "workers": 0,
         "processes": 1,
         "gradient_checkpointing": False,
         "compile": False,

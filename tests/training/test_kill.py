@@ -22,12 +22,13 @@ LONG = SETTINGS.model_copy(update={"epochs": 60, "schedule": "cosine", "accumula
 def _train(folder, pipe):
     """A training of 180 steps, in a process of its own, which tells of each."""
     conditions.SAVE_SECONDS, conditions.SAVE_SHARE = 0.0, 1e9
-    sys.stdout = open(pipe, "w", buffering=1)  # where the task prints its steps
-    run(folder, settings=LONG)
+    with open(pipe, "w", buffering=1) as sys.stdout:  # where the task prints its steps
+        run(folder, settings=LONG)
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path):
+def test_killed_at_random_moments_it_ends_with_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(tiny_task.__file__).parent))  # the server preloads it
     run(tmp_path / "whole", settings=LONG)
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["tiny_task"])

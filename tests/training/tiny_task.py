@@ -35,6 +35,7 @@ SETTINGS = TrainingConfig(
     steps=None,
     accumulate=1,
     schedule="constant",
+    workers=0,
     processes=1,
     gradient_checkpointing=False,
     compile=False,
