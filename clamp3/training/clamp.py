@@ -66,6 +66,7 @@ def train_clamp_stage(
     metrics: Path,
     resume: Path,
     seed: int,
+    name: str = "",
 ) -> None:
     """Train one stage and save the model with all its towers to the folder `out`.
 
@@ -75,7 +76,8 @@ def train_clamp_stage(
     and its tokenizer is in the folder `tokenizer`. The tower of the stage's modality and the text
     tower learn unless frozen; all else stays as it is. The first audio stage adds an audio tower.
     A scale that is learned goes on from that of `start`, where there is one. Without validation
-    pieces the last weights are kept. See `loop.train` on `metrics` and `resume`.
+    pieces the last weights are kept. Two stages of one modality need a `name` each, or they would
+    crop and deal the pieces alike. See `loop.train` on `metrics` and `resume`.
 
     Raises DataError when fewer than two pieces have text and music, ConfigError when `start` is an
     M3 and there is no `tokenizer`, or frames are not as wide as the tower expects.
@@ -84,7 +86,7 @@ def train_clamp_stage(
     patch_size, cache = _patch_size(begun), cache_folder(resume)
     pieces = read_pieces(manifests_train, stage.modality, patch_size, cache)
     validation = read_pieces(manifests_validation, stage.modality, patch_size, cache)
-    name = f"clamp3-{stage.modality}"
+    name = f"clamp3-{name or stage.modality}"
     torch.manual_seed(stable_hash(seed, name, "weights"))
     model, words, origin = _begin(begun, config, tokenizer)
     if stage.modality == "audio":

@@ -93,6 +93,7 @@ def _train_stage(name: str, params: Params, out: Path, given: Given) -> None:
         start=given.start or _before(name, params.clamp3),
         tokenizer=tokenizer if given.tokenizer or tokenizer.exists() else None,
         seed=params.seed,
+        name=name,
         **_places(out),
     )
 

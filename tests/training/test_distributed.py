@@ -43,11 +43,15 @@ def test_two_processes_train_one_model(tmp_path, accumulate):
 
 PROGRAM = """
 import logging, os, sys, time
+from pathlib import Path
 from clamp3.errors import DataError
 from clamp3.job import Job
 with Job() as job:
     logging.getLogger("clamp3").info("process %s speaks", os.environ["RANK"])
     if os.environ["RANK"] == "1":
+        said = Path(sys.argv[2])
+        while not (said.exists() and "speaks" in said.read_text()):
+            time.sleep(0.1)
         raise DataError("the second has a reason")
     time.sleep(120)
 """

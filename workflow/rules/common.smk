@@ -151,8 +151,8 @@ def cores(*trainings):
 def clamp3_stage_params(wildcards):
     """The parameters of one contrastive stage; those of the other stages are left out."""
     chosen = json.loads(stage_params("clamp3"))
-    chosen["stage"] = chosen["clamp3"]["stages"][wildcards.stage]
-    chosen["clamp3"]["stages"] = {wildcards.stage: chosen["stage"]}
+    stages = chosen["clamp3"]["stages"]
+    chosen["clamp3"]["stages"] = {wildcards.stage: stages[wildcards.stage]}
     return json.dumps(chosen, sort_keys=True)
 
 
