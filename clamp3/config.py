@@ -187,6 +187,7 @@ class TowerRates(Section):
 
     text: PositiveFloat
     music: PositiveFloat  # the tower of the stage's modality
+    embeddings: PositiveFloat  # on top, for the vectors of tokens and of patches' characters
 
 
 class ClampStage(Section):

@@ -86,6 +86,7 @@ class PatchDecoder(nn.Module):
                 n_embd=architecture.hidden_size,
                 n_layer=architecture.decoder_layers,
                 n_head=attention_heads(architecture.hidden_size),
+                activation_function="gelu_pytorch_tanh",  # gelu_new in one kernel
                 bos_token_id=1,
                 eos_token_id=2,
                 use_cache=False,

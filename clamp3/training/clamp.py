@@ -21,6 +21,8 @@ from clamp3.training.music import cache_folder
 from clamp3.training.resume import digest
 from clamp3.training.text_dropout import all_texts
 
+EMBEDDINGS = ("word_embeddings.weight", "patch_embedding.weight")
+
 
 def make_tokenizer(
     *, manifests: Sequence[Path], out: Path, settings: TextArchitecture, start: Path
@@ -183,7 +185,7 @@ def _rates(model: ClampModel, stage: ClampStage) -> dict[str, float]:
         f"{model.prefix(stage.modality)}_": stage.tower_rates.music,
     }
     return {
-        name: rate
+        name: rate * (stage.tower_rates.embeddings if name.endswith(EMBEDDINGS) else 1.0)
         for name, _ in model.named_parameters()
         for prefix, rate in of_prefix.items()
         if name.startswith(prefix)

@@ -101,7 +101,8 @@ def m3_settings(**changes):
 
 def stage(modality="symbolic", *, freeze_text=False, text_dropout="clamp3", **changes):
     own = {name: changes.pop(name) for name in ("freeze_music", "chunk") if name in changes}
-    values = {"freeze_music": False, "tower_rates": {"text": 1.0, "music": 1.0}, "chunk": None}
+    rates = {"text": 1.0, "music": 1.0, "embeddings": 1.0}
+    values = {"freeze_music": False, "tower_rates": rates, "chunk": None}
     return ClampStage(
         modality=modality,
         freeze_text=freeze_text,
