@@ -26,6 +26,8 @@ from embed import inputs, matmul_rate, seconds_now, spread
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
+from transformers.activations import ACT2FN
+from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
 from clamp3.config import ClampConfig, M3Config, Params, load_params
 from clamp3.data.pairs import Pair
@@ -161,12 +163,15 @@ def whole(groups: list[Padded], length: int, fill: int) -> tuple[Tensor, Tensor,
 
 @contextmanager
 def written_out(step: Step) -> Iterator[None]:
-    """Attention as the originals' library computes it, for the block."""
-    for module in step.attention:
-        module.set_attn_implementation("eager")
-    yield
-    for module in step.attention:
-        module.set_attn_implementation("sdpa")
+    """Attention and GELU in single operations, as the originals' library has them."""
+    layers = [module for module in step.task.model.modules() if isinstance(module, GPT2MLP)]
+    for attention, gelu in (("eager", "gelu_new"), ("sdpa", "gelu_pytorch_tanh")):
+        for module in step.attention:
+            module.set_attn_implementation(attention)
+        for layer in layers:
+            layer.act = ACT2FN[gelu]
+        if attention == "eager":
+            yield
 
 
 def measure(step: Step, settings: M3Config, precision: str, rounds: int, device: str) -> None:
