@@ -1,4 +1,4 @@
-"""The command line: `clamp3 embed`, `clamp3 search`, `clamp3 convert`, `clamp3 train`.
+"""The command line: embed, search, evaluate, score, convert, train, import, export.
 
 Only what a command needs is imported, and only when it runs: `clamp3 --help` must not load torch.
 """
@@ -44,6 +44,20 @@ BatchTokens = Annotated[
     int, typer.Option(min=1, help="Patches, text tokens or frames computed at once.")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all by default.")]
+EmbeddingSource = Annotated[
+    Path, typer.Argument(help="A table of embeddings, or a folder of .npy files.")
+]
+PairKey = Annotated[
+    str,
+    typer.Option(
+        metavar="name|folder|id|COLUMN",
+        help="What pairs share: the path up to the name's first dot, the folder, the id, a column.",
+    ),
+]
+ReportFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Where to write the whole report as JSON.")
+]
+Seed = Annotated[int, typer.Option(help="Of the bootstrap and the test.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one by default.")]
 
 
@@ -64,6 +78,13 @@ class Modality(StrEnum):
     mtf = "mtf"
     audio = "audio"
     image = "image"
+
+
+class TieRule(StrEnum):
+    """How `clamp3 evaluate` ranks equal similarities."""
+
+    mean = "mean"
+    optimistic = "optimistic"
 
 
 class WeightsKind(StrEnum):
@@ -360,6 +381,79 @@ def convert(
     typer.echo(str(report), err=True)
     if not report.files_out:
         raise typer.Exit(1)
+
+
+@app.command()
+@_tells_errors
+def evaluate(
+    queries: EmbeddingSource,
+    references: EmbeddingSource,
+    by: PairKey = "name",
+    hits_at: Annotated[str, typer.Option(help="Ranks at which hits are counted.")] = "1,5,10,100",
+    ties: Annotated[
+        TieRule, typer.Option(help="The rule of intervals, test and ranks; figures tell both.")
+    ] = TieRule.mean,
+    matched_only: Annotated[
+        bool, typer.Option("--matched-only", help="Leave out references without a query.")
+    ] = False,
+    per: Annotated[
+        str | None,
+        typer.Option(metavar="folder|COLUMN", help="Figures also for each kind of query."),
+    ] = None,
+    against: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="QUERIES REFERENCES", help="The same by another model, to compare."),
+    ] = None,
+    json: ReportFile = None,
+    ranks: Annotated[
+        Path | None, typer.Option(metavar="FILE.parquet", help="Where to write a row a query.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Print how well queries find their references: MRR, hits, nDCG, ranks, with 95 % intervals.
+
+    What has no partner or cannot be read is counted here and listed in the file of --json.
+    """
+    from clamp3.retrieval import evaluate_command
+
+    numbers = [word.strip() for word in hits_at.split(",")]
+    if not all(word.isdecimal() for word in numbers):
+        raise ConfigError(f"--hits-at {hits_at}: expected ranks parted by commas, as 1,5,10,100")
+    hits = tuple(map(int, numbers))
+    task = evaluate_command.Task(by, hits, ties.value, matched_only, per, seed)
+    report = evaluate_command.evaluate(queries, references, task, against=against, ranks=ranks)
+    _tell(report, evaluate_command.lines(report), json)
+
+
+@app.command()
+@_tells_errors
+def score(
+    first: EmbeddingSource,
+    second: EmbeddingSource,
+    groups: Annotated[
+        bool, typer.Option("--group", help="Compare the two as wholes, not pair by pair.")
+    ] = False,
+    by: PairKey = "name",
+    json: ReportFile = None,
+    seed: Seed = 0,
+) -> None:
+    """Print how alike two sets of embeddings are: by pairs, or with --group as distributions."""
+    from clamp3.retrieval import similarity
+
+    report = similarity.score(first, second, by=by, groups=groups, seed=seed)
+    _tell(report, similarity.lines(report), json)
+
+
+def _tell(report: dict, lines: list[str], path: Path | None) -> None:
+    """Print the lines, warn of files that were refused, and write the report if asked."""
+    from clamp3.files import write_json
+
+    typer.echo("\n".join(lines))
+    for side, refused in report["refused"].items():
+        for entry in refused:
+            logging.warning("%s: %s: %s", side, entry["file"], entry["reason"])
+    if path:
+        write_json(path, report)
 
 
 def _set_threads(count: int | None) -> None:

@@ -48,6 +48,20 @@ class Ranking:
         """Mean places [Q], from 1; halves occur with ties."""
         return self.better + (self.tied + 1) / 2
 
+    @property
+    def reciprocal_ranks(self) -> np.ndarray:
+        """Mean of 1/place [Q] over the places that the tied ones take up."""
+        if not len(self.better):
+            return np.zeros(0)
+        places = np.arange(1, (self.better + self.tied).max() + 1)
+        harmonic = np.concatenate([[0.0], np.cumsum(1 / places)])
+        several = (harmonic[self.better + self.tied] - harmonic[self.better]) / self.tied
+        return np.where(self.tied == 1, 1 / (self.better + 1), several)
+
+    def hits(self, at: int) -> np.ndarray:
+        """Chance [Q] that the right reference is among the first `at`, in random order of ties."""
+        return np.clip((at - self.better) / self.tied, 0, 1)
+
 
 def rank_targets(
     queries: np.ndarray, references: np.ndarray, targets: Targets, *, ties: Ties = "mean"
@@ -107,14 +121,13 @@ def summarise(ranking: Ranking, hits_at: Sequence[int]) -> dict:
         names = ["mrr", *(f"hit@{k}" for k in hits_at), "mean_rank"]
         blank = dict.fromkeys([*names, "mrr_standard_error", "median_rank"])
         return counts | blank | {"chance": dict.fromkeys(names)}
-    reciprocal = _expected_reciprocal(ranking.better, ranking.tied)
+    reciprocal = ranking.reciprocal_ranks
     figures = {
         "mrr": float(np.mean(reciprocal)),
         "mrr_standard_error": float(np.std(reciprocal) / np.sqrt(len(reciprocal))),
     }
     for k in hits_at:
-        hits = np.clip((k - ranking.better) / ranking.tied, 0, 1)
-        figures[f"hit@{k}"] = float(np.mean(hits))
+        figures[f"hit@{k}"] = float(np.mean(ranking.hits(k)))
     figures["median_rank"] = float(np.median(ranking.ranks))
     figures["mean_rank"] = float(np.mean(ranking.ranks))
     return counts | figures | {"chance": _mean_chance(ranking, hits_at)}
@@ -150,13 +163,6 @@ def _first_right_place(references: int, right: int) -> np.ndarray:
     all_before_wrong = np.cumprod((wrong - passed) / (references - passed))
     reached = np.concatenate([[1.0], all_before_wrong])
     return reached * right / (references - np.arange(wrong + 1))
-
-
-def _expected_reciprocal(better: np.ndarray, tied: np.ndarray) -> np.ndarray:
-    """Mean of 1/place over the places that the tied ones take up."""
-    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, (better + tied).max() + 1))])
-    several = (harmonic[better + tied] - harmonic[better]) / tied
-    return np.where(tied == 1, 1 / (better + 1), several)
 
 
 def _unit_rows(vectors: np.ndarray, what: str) -> np.ndarray:

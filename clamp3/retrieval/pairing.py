@@ -25,7 +25,7 @@ def pair_by_id(queries: Sequence[str], references: Sequence[str]) -> Pairing:
 
 
 def pair_by_name(queries: Sequence[str], references: Sequence[str]) -> Pairing:
-    """Files whose relative paths agree up to the first dot belong together.
+    """Files of one folder whose names agree up to the first dot belong together.
 
     So `a/song.v1.en.npy` and `a/song.v2.npy` both ask for `a/song.npy`.
 
@@ -34,7 +34,13 @@ def pair_by_name(queries: Sequence[str], references: Sequence[str]) -> Pairing:
     take depends on the order of the file system; queries without a reference are counted and left
     out, where the originals stop.
     """
-    return _pair(queries, references, lambda path: path.split(".", 1)[0])
+    return _pair(queries, references, name_key)
+
+
+def name_key(path: str) -> str:
+    """The relative path of a file with its name up to the first dot: `a.b/s.v1.npy` → `a.b/s`."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + name.split(".", 1)[0]
 
 
 def _pair(queries: Sequence[str], references: Sequence[str], key: Callable[[str], str]) -> Pairing:
