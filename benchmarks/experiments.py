@@ -48,7 +48,7 @@ SHORT = {f"{SYMBOLIC}.training.epochs": 10, f"{SYMBOLIC}.training.warmup_steps":
 # Changes of params.yaml by dotted key. "order" and "m3_batches" are no keys of params.yaml: see
 # `_stages` and `_m3_batches`.
 VARIANTS: dict[str, dict] = {
-    "demo": {"order": "as"},
+    "demo": {"order": "sa"},
     "before": BEFORE | {"order": "sa"},
     "short": SHORT,
     "short-embeddings-x1": SHORT | {f"{SYMBOLIC}.tower_rates.embeddings": 1.0},
