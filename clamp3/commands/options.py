@@ -1,0 +1,94 @@
+"""What several commands share: options, threads, and how errors are told."""
+
+import functools
+import logging
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clamp3.errors import Clamp3Error
+
+Sources = Annotated[
+    list[Path],
+    typer.Argument(metavar="SOURCE…", help="Files or folders: ABC, MusicXML, MIDI, MTF, text, …"),
+]
+ModelSource = Annotated[
+    str, typer.Option("--model", help="A model folder, or owner/name on the hub.")
+]
+AdapterFolder = Annotated[
+    Path | None, typer.Option("--adapter", help="A LoRA folder for scores or performances.")
+]
+Mert = Annotated[
+    str | None,
+    typer.Option(help="A MERT (folder or owner/name), for sound files and models that need it."),
+]
+CaptionerSource = Annotated[
+    str | None,
+    typer.Option("--captioner", help="A BLIP (folder or owner/name) that describes images."),
+]
+BatchTokens = Annotated[
+    int, typer.Option(min=1, help="Patches, text tokens or frames computed at once.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all by default.")]
+EmbeddingSource = Annotated[
+    Path, typer.Argument(help="A table of embeddings, or a folder of .npy files.")
+]
+PairKey = Annotated[
+    str,
+    typer.Option(
+        metavar="name|folder|id|COLUMN",
+        help="What pairs share: the path up to the name's first dot, the folder, the id, a column.",
+    ),
+]
+ReportFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Where to write the whole report as JSON.")
+]
+Seed = Annotated[int, typer.Option(help="Of the bootstrap and the test.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU if there is one by default.")]
+LabelTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="TABLE",
+        help="Columns id and label (.csv, .tsv, .jsonl, .parquet); else names as label_name.",
+    ),
+]
+LabelColumn = Annotated[str, typer.Option(help="The table's column of labels.")]
+
+
+class Precision(StrEnum):
+    """What `clamp3 embed` can compute in."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+    @property
+    def dtype(self) -> str:
+        """Its name in Python."""
+        return {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[self.value]
+
+
+def tells_errors(command: Callable) -> Callable:
+    """The command, with an error that the user can mend as one line and exit status 1."""
+
+    @functools.wraps(command)
+    def wrapped(*args: object, **options: object) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+        try:
+            command(*args, **options)
+        except Clamp3Error as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from error
+
+    return wrapped
+
+
+def set_threads(count: int | None) -> None:
+    if count:
+        import torch
+
+        torch.set_num_threads(count)
