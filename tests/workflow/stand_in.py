@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-OUTPUTS = ("out", "table", "rejected", "parts", "metrics", "json")
+OUTPUTS = ("out", "table", "rejected", "parts", "listing", "metrics", "json")
 IDLE = ("threads", "max_rejected_share", "batch_tokens")
 UNREAD = "comparison.tsv"  # for DVC's plots alone; it may come after the report
 CORPUS = ("PDMX.csv", "wikimt-x-public.jsonl", "midicaps/train.json")

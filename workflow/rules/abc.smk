@@ -4,8 +4,7 @@
 rule abc:
     """Stage 3: standard ABC of every score."""
     input:
-        expand("data/abc/{part}.parquet", part=PARTS),
-        expand("data/abc/rejected-{part}.parquet", part=PARTS),
+        "data/abc/parts.tsv",
 
 
 rule convert_scores:
@@ -31,3 +30,25 @@ rule convert_scores:
     shell:
         "exec python workflow/scripts/convert_scores.py --params {params.cfg:q} --catalog {input.catalog:q}"
         " --table {output.table:q} --rejected {output.rejected:q} --log {log:q}"
+
+
+rule list_scores:
+    """In abc: list all parts with rows and hashes, for the stages that need every one."""
+    input:
+        expand("data/abc/{part}.parquet", part=PARTS),
+        expand("data/abc/rejected-{part}.parquet", part=PARTS),
+    output:
+        listing=ensure("data/abc/parts.tsv", non_empty=True),
+    log:
+        "logs/list_scores.log",
+    benchmark:
+        "logs/timings/list_scores.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        cfg=stage_params("abc"),
+        code=stage_code("abc"),
+    shell:
+        "exec python workflow/scripts/list_parts.py --params {params.cfg:q}"
+        " --folder data/abc --listing {output.listing:q} --log {log:q}"

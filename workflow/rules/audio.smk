@@ -4,16 +4,11 @@
 rule audio:
     """Stage 6: features of every recording: one row per 5 seconds."""
     input:
-        expand("data/features/{part}.parquet", part=PARTS),
-        expand("data/features/rejected-{part}.parquet", part=PARTS),
-        [] if config["audio"]["source"] == "render" else "data/recordings/origin.txt",
+        "data/features/parts.tsv",
+        "data/recordings/parts.tsv" if IS_RENDERED else "data/recordings/origin.txt",
 
 
-RECORDINGS = (
-    "data/recordings/{part}"
-    if config["audio"]["source"] == "render"
-    else config["audio"]["folder"]
-)
+RECORDINGS = "data/recordings/{part}" if IS_RENDERED else config["audio"]["folder"]
 
 
 rule render_recordings:
@@ -81,3 +76,46 @@ rule name_recordings:
         folder=config["audio"]["folder"],
     shell:
         "echo {params.folder:q} > {output:q} 2> {log:q}"
+
+
+rule list_features:
+    """In audio: list all parts with rows and hashes, for the stages that need every one."""
+    input:
+        expand("data/features/{part}.parquet", part=PARTS),
+        expand("data/features/rejected-{part}.parquet", part=PARTS),
+    output:
+        listing=ensure("data/features/parts.tsv", non_empty=True),
+    log:
+        "logs/list_features.log",
+    benchmark:
+        "logs/timings/list_features.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        cfg=stage_params("audio"),
+        code=stage_code("audio"),
+    shell:
+        "exec python workflow/scripts/list_parts.py --params {params.cfg:q}"
+        " --folder data/features --listing {output.listing:q} --log {log:q}"
+
+
+rule list_recordings:
+    """In audio: list all parts with rows and hashes, for the stages that need every one."""
+    input:
+        expand("data/recordings/{part}", part=PARTS),
+    output:
+        listing=ensure("data/recordings/parts.tsv", non_empty=True),
+    log:
+        "logs/list_recordings.log",
+    benchmark:
+        "logs/timings/list_recordings.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        cfg=stage_params("audio"),
+        code=stage_code("audio"),
+    shell:
+        "exec python workflow/scripts/list_parts.py --params {params.cfg:q}"
+        " --folder data/recordings --listing {output.listing:q} --log {log:q}"

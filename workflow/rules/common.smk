@@ -24,6 +24,7 @@ N = config["shards"]
 PARTS = [f"part-{i:05d}-of-{N:05d}" for i in range(N)]
 CATALOG = expand("data/catalog/{part}.parquet", part=PARTS)
 CORPUS = config["corpus"]["folder"].rstrip("/")
+IS_RENDERED = config["audio"]["source"] == "render"
 MIDI_FOLDERS = [f"{CORPUS}/mid"]
 COLLECTIONS = ["pdmx"]
 if config["parse"]["wikimt_x_jsonl"]:
@@ -118,6 +119,12 @@ def more_memory(megabytes):
     return at_attempt
 
 
+def listings(*stores):
+    """What stands for all parts of a store. Naming the parts themselves, here a handful of jobs
+    and thousands of files each, would take Snakemake most of the time of planning."""
+    return [f"data/{store}/parts.tsv" for store in stores]
+
+
 def manifests(modality, split, collection="pdmx"):
     """The path of one manifest."""
     return f"data/manifests/{collection}-{modality}-{split}.jsonl"
@@ -186,11 +193,9 @@ def stage_manifests(split):
 def stage_stores(wildcards):
     """The stores that the stage's manifests point to."""
     symbolic = config["clamp3"]["stages"][wildcards.stage]["modality"] == "symbolic"
-    stores = ("interleaved", "mtf") if symbolic else ("features",)
-    return expand("data/{store}/{part}.parquet", store=stores, part=PARTS)
+    return listings("interleaved", "mtf") if symbolic else listings("features")
 
 
 def adapter_store(wildcards):
     """The store that an adapter's manifests point to."""
-    store = {"abc": "interleaved", "mtf": "mtf"}[wildcards.adapter]
-    return expand("data/{store}/{part}.parquet", store=store, part=PARTS)
+    return listings({"abc": "interleaved", "mtf": "mtf"}[wildcards.adapter])

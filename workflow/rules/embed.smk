@@ -18,11 +18,7 @@ rule embed_clamp3:
     input:
         model="results/models/clamp3",
         manifests=test_manifests(),
-        stores=expand(
-            "data/{store}/{part}.parquet",
-            store=["interleaved", "mtf", "features"],
-            part=PARTS,
-        ),
+        stores=listings("interleaved", "mtf", "features"),
     output:
         tables=expand("results/embeddings/clamp3/{table}", table=EMBEDDINGS),
         rejected="results/embeddings/clamp3/rejected.parquet",

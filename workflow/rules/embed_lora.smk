@@ -20,9 +20,7 @@ rule embed_adapted:
         model="results/models/clamp3",
         adapters=expand("results/models/lora/{adapter}", adapter=["abc", "mtf"]),
         manifests=[path for path in test_manifests() if "-audio-" not in path],
-        stores=expand(
-            "data/{store}/{part}.parquet", store=["interleaved", "mtf"], part=PARTS
-        ),
+        stores=listings("interleaved", "mtf"),
     output:
         tables=expand("results/embeddings/lora/{table}", table=ADAPTED),
         rejected="results/embeddings/lora/rejected.parquet",

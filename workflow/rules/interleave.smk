@@ -4,8 +4,7 @@
 rule interleave:
     """Stage 4: interleaved ABC, what M3 and CLaMP read of a score."""
     input:
-        expand("data/interleaved/{part}.parquet", part=PARTS),
-        expand("data/interleaved/rejected-{part}.parquet", part=PARTS),
+        "data/interleaved/parts.tsv",
 
 
 rule interleave_scores:
@@ -30,3 +29,25 @@ rule interleave_scores:
     shell:
         "exec python workflow/scripts/interleave_scores.py --params {params.cfg:q} --abc {input.abc:q}"
         " --table {output.table:q} --rejected {output.rejected:q} --log {log:q}"
+
+
+rule list_interleaved:
+    """In interleave: list all parts with rows and hashes, for the stages that need every one."""
+    input:
+        expand("data/interleaved/{part}.parquet", part=PARTS),
+        expand("data/interleaved/rejected-{part}.parquet", part=PARTS),
+    output:
+        listing=ensure("data/interleaved/parts.tsv", non_empty=True),
+    log:
+        "logs/list_interleaved.log",
+    benchmark:
+        "logs/timings/list_interleaved.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        cfg=stage_params("interleave"),
+        code=stage_code("interleave"),
+    shell:
+        "exec python workflow/scripts/list_parts.py --params {params.cfg:q}"
+        " --folder data/interleaved --listing {output.listing:q} --log {log:q}"

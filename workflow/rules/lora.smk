@@ -1,11 +1,22 @@
 # LoRA adapters of the symbolic tower, one for scores (abc) and one for performances (mtf).
 
 
+def guard_manifest(wildcards):
+    """What the adapter must not spoil: pieces of another collection, if there is one."""
+    guard = config["lora"]["guard"]
+    collection = guard[wildcards.adapter]
+    is_known = collection in COLLECTIONS and wildcards.adapter in MODALITIES[collection]
+    if not is_known or guard["action"] == "none":
+        return []
+    return [manifests(wildcards.adapter, "test", collection)]
+
+
 rule lora:
     """Stage 10: LoRA adapters for scores and for performances."""
     input:
         expand("results/models/lora/{adapter}", adapter=["abc", "mtf"]),
         expand("results/metrics/lora/{adapter}.tsv", adapter=["abc", "mtf"]),
+        expand("results/metrics/lora/{adapter}.json", adapter=["abc", "mtf"]),
 
 
 rule train_adapter:
@@ -14,9 +25,11 @@ rule train_adapter:
         model="results/models/clamp3",
         train="data/manifests/pdmx-{adapter}-train.jsonl",
         validation="data/manifests/pdmx-{adapter}-validation.jsonl",
+        guard=guard_manifest,
         store=adapter_store,
     output:
         adapter=directory("results/models/lora/{adapter}"),
+        history="results/metrics/lora/{adapter}.json",
         metrics=report(
             ensure("results/metrics/lora/{adapter}.tsv", non_empty=True),
             caption="../report/curve.rst",
@@ -39,6 +52,6 @@ rule train_adapter:
     shell:
         "exec {params.launch} workflow/scripts/train_adapter.py --params {params.cfg:q}"
         " --modality {wildcards.adapter} --model {input.model:q} --train {input.train:q}"
-        " --validation {input.validation:q} --out {output.adapter:q}"
-        " --metrics {output.metrics:q} --resume results/resume/lora-{wildcards.adapter}"
-        " --log {log:q}"
+        " --validation {input.validation:q} --guard {input.guard:q} --out {output.adapter:q}"
+        " --metrics {output.metrics:q} --json {output.history:q}"
+        " --resume results/resume/lora-{wildcards.adapter} --log {log:q}"

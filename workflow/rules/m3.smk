@@ -13,8 +13,7 @@ rule train_m3:
     input:
         train=[manifests(modality, "train") for modality in ("abc", "mtf")],
         validation=[manifests(modality, "validation") for modality in ("abc", "mtf")],
-        scores=expand("data/interleaved/{part}.parquet", part=PARTS),
-        performances=expand("data/mtf/{part}.parquet", part=PARTS),
+        stores=listings("interleaved", "mtf"),
     output:
         model=directory("results/models/m3"),
         metrics=report(

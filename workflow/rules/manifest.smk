@@ -8,14 +8,6 @@ MANIFESTS = [
 ]
 
 
-# Folders of rendered recordings, each with the table of what could not be played.
-RENDERED = (
-    expand("data/recordings/{part}", part=PARTS)
-    if config["audio"]["source"] == "render"
-    else []
-)
-
-
 rule manifest:
     """Stage 7: manifests in CLaMP 3's training layout, per collection, modality and split."""
     input:
@@ -26,19 +18,12 @@ rule manifest:
 rule build_manifests:
     """In manifest: pair the catalogue's texts with what was converted, and account for every row."""
     input:
-        catalog=CATALOG,
-        interleaved=expand("data/interleaved/{part}.parquet", part=PARTS),
-        mtf=expand("data/mtf/{part}.parquet", part=PARTS),
-        features=expand("data/features/{part}.parquet", part=PARTS),
-        rejected=[
-            "data/catalog/rejected.parquet",
-            *expand(
-                "data/{store}/rejected-{part}.parquet",
-                store=["abc", "interleaved", "mtf", "features"],
-                part=PARTS,
-            ),
-        ],
-        recordings=RENDERED,
+        catalog="data/catalog/parts.tsv",
+        interleaved="data/interleaved/parts.tsv",
+        mtf="data/mtf/parts.tsv",
+        features="data/features/parts.tsv",
+        rejected="data/catalog/rejected.parquet",
+        passed=listings("abc", *(["recordings"] if IS_RENDERED else [])),
     output:
         manifests=MANIFESTS,
         counts=ensure("data/manifests/counts.json", non_empty=True),
@@ -52,11 +37,9 @@ rule build_manifests:
         runtime=30,
     params:
         cfg=stage_params("manifest"),
-        unplayed=[f"{folder}/rejected.parquet" for folder in RENDERED],
         code=stage_code("manifest"),
     shell:
         "exec python workflow/scripts/build_manifests.py --params {params.cfg:q}"
         " --catalog {input.catalog:q} --interleaved {input.interleaved:q} --mtf {input.mtf:q}"
-        " --features {input.features:q} --rejected {input.rejected:q} {params.unplayed:q}"
-        " --out data/manifests"
-        " --log {log:q}"
+        " --features {input.features:q} --rejected {input.rejected:q}"
+        " --passed {input.passed:q} --out data/manifests --log {log:q}"

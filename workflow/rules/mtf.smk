@@ -4,8 +4,7 @@
 rule mtf:
     """Stage 5: mTF, what M3 and CLaMP read of a MIDI file."""
     input:
-        expand("data/mtf/{part}.parquet", part=PARTS),
-        expand("data/mtf/rejected-{part}.parquet", part=PARTS),
+        "data/mtf/parts.tsv",
 
 
 rule convert_performances:
@@ -31,3 +30,25 @@ rule convert_performances:
     shell:
         "exec python workflow/scripts/convert_performances.py --params {params.cfg:q} --catalog {input.catalog:q}"
         " --table {output.table:q} --rejected {output.rejected:q} --log {log:q}"
+
+
+rule list_performances:
+    """In mtf: list all parts with rows and hashes, for the stages that need every one."""
+    input:
+        expand("data/mtf/{part}.parquet", part=PARTS),
+        expand("data/mtf/rejected-{part}.parquet", part=PARTS),
+    output:
+        listing=ensure("data/mtf/parts.tsv", non_empty=True),
+    log:
+        "logs/list_performances.log",
+    benchmark:
+        "logs/timings/list_performances.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        cfg=stage_params("mtf"),
+        code=stage_code("mtf"),
+    shell:
+        "exec python workflow/scripts/list_parts.py --params {params.cfg:q}"
+        " --folder data/mtf --listing {output.listing:q} --log {log:q}"

@@ -11,13 +11,9 @@ rule write_report:
     """In report: draw the report from metrics, vectors and texts."""
     input:
         counts="data/manifests/counts.json",
-        catalog=CATALOG,
+        catalog="data/catalog/parts.tsv",
         manifests=test_manifests(),
-        stores=expand(
-            "data/{store}/{part}.parquet",
-            store=["interleaved", "features"],
-            part=PARTS,
-        ),
+        stores=listings("interleaved", "features"),
         curves=[
             "results/metrics/m3.tsv",
             *expand(

@@ -2,16 +2,23 @@
 
 from clamp3.config import ManifestConfig
 from clamp3.data.manifests import build_manifests
+from clamp3.data.shards import listed_parts
 from clamp3.job import Job
+
+STORES = ("interleaved", "mtf", "features")
 
 if __name__ == "__main__":
     with Job() as job:
+        catalog, _ = listed_parts(job.path("catalog"))
+        stored = {name: listed_parts(job.path(name)) for name in STORES}
+        passed = [listed_parts(path) for path in job.paths("passed")]
         build_manifests(
-            job.paths("catalog"),
+            catalog,
             job.path("out"),
-            interleaved=job.paths("interleaved"),
-            mtf=job.paths("mtf"),
-            features=job.paths("features"),
-            rejected=job.paths("rejected"),
+            **{name: tables for name, (tables, _) in stored.items()},
+            rejected=[
+                job.path("rejected"),
+                *(table for _, rejected in (*stored.values(), *passed) for table in rejected),
+            ],
             settings=job.section("manifest", ManifestConfig),
         )

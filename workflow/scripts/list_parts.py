@@ -1,0 +1,8 @@
+"""List the parts of one table with rows and hashes, for those who need all of them."""
+
+from clamp3.data.shards import list_parts
+from clamp3.job import Job
+
+if __name__ == "__main__":
+    with Job() as job:
+        list_parts(job.path("folder"), job.value("shards"), job.path("listing"))
