@@ -69,9 +69,10 @@ class Bridge:
 
     def adopt(self) -> None:
         """Make Snakemake judge as DVC does what DVC has brought."""
-        if self._seen() != _remembered():
-            self._look_again()
         self.planned_on = self._seen()
+        if self.planned_on != _remembered():
+            self._look_again()
+            self.planned_on = self._seen()
 
     def _look_again(self) -> None:
         strangers = {stage: self.strangers(outs) for stage, outs in self.outs.items()}

@@ -103,13 +103,22 @@ def _remove_empty(folder: Path, kept: set[Path]) -> None:
         shutil.rmtree(folder)
 
 
-def files(outs: Iterable[Path]) -> Iterator[Path]:
+def files(outs: Iterable[str | Path]) -> Iterator[Path]:
     """All files under the paths but Snakemake's own marks."""
     for out in outs:
-        inside = out.rglob("*") if out.is_dir() and not out.is_symlink() else [out]
-        for path in inside:
-            if path.name != ".snakemake_timestamp" and (path.is_file() or path.is_symlink()):
-                yield path
+        if os.path.isdir(out) and not os.path.islink(out):
+            yield from _files_inside(out)
+        elif os.path.lexists(out):
+            yield Path(out)
+
+
+def _files_inside(folder: str | Path) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files_inside(entry.path)
+            elif entry.name != ".snakemake_timestamp":
+                yield Path(entry.path)
 
 
 def within(path: Path, parents: Iterable[Path]) -> bool:

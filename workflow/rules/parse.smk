@@ -1,4 +1,4 @@
-# PDMX.csv and the evaluation lists to one typed, split catalogue.
+# PDMX.csv and the data sets evaluated on to one typed, split catalogue.
 
 
 rule parse:
@@ -9,16 +9,13 @@ rule parse:
 
 
 rule parse_catalog:
-    """In parse: read PDMX.csv (and WikiMT-X, MidiCaps lists) into the parts of the catalogue."""
+    """In parse: read PDMX.csv and the collections' lists into the parts of the catalogue."""
     input:
         csv=f"{CORPUS}/PDMX.csv",
-        lists=[
-            config["parse"][key]
-            for key in ("wikimt_x_jsonl", "midicaps_json")
-            if config["parse"][key]
-        ],
+        lists=[given["path"] for given in GIVEN.values()],
     output:
         parts=ensure(CATALOG, non_empty=True),
+        listing=ensure("data/catalog/parts.tsv", non_empty=True),
         rejected="data/catalog/rejected.parquet",
     log:
         "logs/parse_catalog.log",
@@ -32,25 +29,5 @@ rule parse_catalog:
         code=stage_code("parse"),
     shell:
         "exec python workflow/scripts/parse_catalog.py --params {params.cfg:q} --csv {input.csv:q}"
-        " --rejected {output.rejected:q} --parts {output.parts:q} --log {log:q}"
-
-
-rule list_catalog:
-    """In parse: list all parts with rows and hashes, for the stages that need every one."""
-    input:
-        CATALOG,
-    output:
-        listing=ensure("data/catalog/parts.tsv", non_empty=True),
-    log:
-        "logs/list_catalog.log",
-    benchmark:
-        "logs/timings/list_catalog.tsv"
-    resources:
-        mem_mb=1000,
-        runtime=30,
-    params:
-        cfg=stage_params("parse"),
-        code=stage_code("parse"),
-    shell:
-        "exec python workflow/scripts/list_parts.py --params {params.cfg:q}"
-        " --folder data/catalog --listing {output.listing:q} --log {log:q}"
+        " --rejected {output.rejected:q} --parts {output.parts:q}"
+        " --listing {output.listing:q} --log {log:q}"

@@ -1,7 +1,8 @@
-"""Read PDMX.csv and the evaluation lists into the parts of the catalogue."""
+"""Read PDMX.csv and the collections' lists into the parts of the catalogue."""
 
 from clamp3.config import CorpusConfig, ParseConfig, Splits
 from clamp3.data.catalog import build_catalog
+from clamp3.data.shards import list_parts
 from clamp3.job import Job
 
 if __name__ == "__main__":
@@ -15,3 +16,4 @@ if __name__ == "__main__":
             splits=job.section("splits", Splits),
             seed=job.value("seed"),
         )
+        list_parts(job.path("listing").parent, job.value("shards"), job.path("listing"))
