@@ -1,8 +1,8 @@
 """Pair the catalogue's texts with what was converted, and account for every row."""
 
 from clamp3.config import ManifestConfig
+from clamp3.data.listing import listed_parts
 from clamp3.data.manifests import build_manifests
-from clamp3.data.shards import listed_parts
 from clamp3.job import Job
 
 STORES = ("interleaved", "mtf", "features")
@@ -15,6 +15,7 @@ if __name__ == "__main__":
         build_manifests(
             catalog,
             job.path("out"),
+            collections=job.texts("collections"),
             **{name: tables for name, (tables, _) in stored.items()},
             rejected=[
                 job.path("rejected"),

@@ -1,6 +1,6 @@
 """List the parts of one table with rows and hashes, for those who need all of them."""
 
-from clamp3.data.shards import list_parts
+from clamp3.data.listing import list_parts
 from clamp3.job import Job
 
 if __name__ == "__main__":

@@ -1,0 +1,47 @@
+"""parts.tsv: the tables of all parts of a store, in one small file that stands for them."""
+
+import csv
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from clamp3.errors import DataError
+from clamp3.files import sha256_of, write_text
+
+_COLUMNS = ["file", "rows", "sha256"]
+
+
+def list_parts(folder: Path, count: int, listing: Path) -> None:
+    """Write the name, rows and SHA-256 of every table of the folder's `count` parts, sorted.
+
+    A part is a table, or a folder with tables. What needs all parts depends on this one small
+    file: it changes when any of them does.
+    """
+    parts = sorted(Path(folder).glob(f"[!.]*-of-{count:05d}*"))
+    tables = [table for part in parts for table in _tables(part)]
+    lines = [_COLUMNS, *(_described(table, listing.parent) for table in tables)]
+    write_text(listing, "".join("\t".join(line) + "\n" for line in lines))
+
+
+def _tables(part: Path) -> list[Path]:
+    return sorted(part.glob("*.parquet")) if part.is_dir() else [part]
+
+
+def _described(path: Path, root: Path) -> list[str]:
+    rows = pq.read_metadata(path).num_rows
+    return [path.relative_to(root).as_posix(), str(rows), sha256_of(path)]
+
+
+def listed_parts(listing: Path) -> tuple[list[Path], list[Path]]:
+    """The tables of pieces and the tables of rejected pieces that a listing names, in its order.
+
+    Raises DataError if it is no listing.
+    """
+    listing = Path(listing)
+    with open(listing, encoding="utf-8", newline="") as file:
+        header, *lines = [*csv.reader(file, delimiter="\t")] or [[]]
+    if header != _COLUMNS:
+        raise DataError(f"{listing}: begins with {header}, expected the columns {_COLUMNS}")
+    paths = [listing.parent / name for name, *_ in lines]
+    rejected = [path for path in paths if path.name.startswith("rejected")]
+    return [path for path in paths if path not in {*rejected}], rejected
