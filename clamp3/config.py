@@ -6,6 +6,7 @@ an error. The JSON schema that Snakemake checks is generated from here
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -58,17 +59,46 @@ class CorpusConfig(Section):
         return self
 
 
+# What a data set besides PDMX can be, and the modality of its pieces (clamp3.data.layouts).
+LAYOUTS = {
+    "wikimt": "abc",
+    "wikimt_x": "abc",
+    "midicaps": "mtf",
+    "lakh": "mtf",
+    "song_describer": "audio",
+    "musiccaps": "audio",
+    "labelled_scores": "abc",
+    "labelled_performances": "mtf",
+    "labelled_recordings": "audio",
+}
+
+
+class CollectionConfig(Section):
+    """A data set that is evaluated on; its pieces are test pieces."""
+
+    layout: Literal[tuple(LAYOUTS)]
+    path: str  # its list (.jsonl, .json, .csv), or the folder of those without one
+
+
 class ParseConfig(Section):
-    """PDMX.csv to the catalogue."""
+    """PDMX.csv and other data sets to the catalogue."""
 
     subset: Literal[
         "all", "rated", "deduplicated", "rated_deduplicated", "no_license_conflict", "all_valid"
     ]
     check_files: bool  # stat every score and MIDI file that a row names
-    wikimt_x_jsonl: str | None  # evaluation collections; null: none
-    midicaps_json: str | None
-    midicaps_midi_folder: str | None  # what `location` in the JSON is relative to
-    max_rejected_share: Share
+    collections: dict[str, CollectionConfig]  # by name, besides PDMX; {}: none
+    max_rejected_share: Share  # of the rows of each data set
+
+    @model_validator(mode="after")
+    def _names_are_fit_for_files(self) -> "ParseConfig":
+        for name in self.collections:
+            if not re.fullmatch("[a-z0-9_]+", name) or name == "pdmx":
+                raise ValueError(
+                    f"collections: {name!r} is no name for one; expected lower-case letters, "
+                    "digits and _, and not pdmx"
+                )
+        return self
 
 
 class LimitsConfig(Section):
@@ -233,15 +263,91 @@ class ClampConfig(Section):
     stages: Annotated[dict[str, ClampStage], Field(min_length=1)]  # in this order
 
 
+class GuardConfig(Section):
+    """Whether an adapter makes the retrieval of another collection worse than the base's."""
+
+    abc: str | None  # the collection, by the format of the adapter; null: none
+    mtf: str | None
+    pieces: Annotated[int, Field(ge=2)]  # of it at most, chosen by a hash of their ids
+    max_fall: Share  # of the mean reciprocal rank, by the base's
+    action: Literal["stop", "warn", "none"]  # stop: keep what passed. none: do not measure
+
+
 class LoraConfig(Section):
     """Adapters of the symbolic tower, one per format."""
 
     rank: Positive
-    alpha: Positive
+    alpha: Positive  # what the adapter adds is multiplied by alpha / rank
     dropout: Share
-    targets: tuple[str, ...]
+    targets: tuple[str, ...]  # linear layers of the tower's BERT, by the ends of their names
     text_dropout: TextDropout
+    guard: GuardConfig
     training: TrainingConfig
+
+
+class RecordingChunks(Section):
+    """Which parts of a recording CLAP-MusicGen reads."""
+
+    start_seconds: Annotated[float, Field(ge=0)]  # left out at the beginning
+    chunk_seconds: PositiveFloat  # read at once
+    chunks: Positive  # of a recording at most, one after the other
+    min_seconds: PositiveFloat  # a shorter chunk is left out
+
+
+class MusicgenReading(Section):
+    """How MusicGen's decoder makes one vector of the codes of a chunk."""
+
+    # constant: every frame has the first one's position, which is what transformers gives to
+    # inputs that come as vectors, and so the published model; counted: 0, 1, 2 …, as MusicGen was
+    # trained.
+    positions: Literal["constant", "counted"]
+    # aligned: the codes of one frame together (published); delayed: codebook k is k steps late and
+    # the sequence begins with padding, as MusicGen was trained.
+    codebooks: Literal["aligned", "delayed"]
+    pooling: Literal["last", "mean"]  # of the hidden states; published: last
+    layer: Positive | None  # whose states; null: the last one's, normalised (published)
+
+
+class MaskedTextConfig(Section):
+    """Tuning the text model of CLAP-MusicGen on captions: hidden tokens are to be found."""
+
+    mask_share: Share  # of the tokens
+    training: TrainingConfig
+
+
+class ClapMusicgenConfig(Section):
+    """CLAP-MusicGen: MusicGen hears, RoBERTa reads, two heads meet."""
+
+    musicgen: str  # folder or hub name
+    codec: str | None  # an EnCodec, folder or hub name; null: the one in `musicgen`
+    recordings: RecordingChunks
+    reading: MusicgenReading
+    max_rejected_share: Share  # of the recordings
+    captions: Annotated[tuple[str, ...], Field(min_length=1)]  # keys of a manifest, put together
+    text: TextArchitecture  # pretrained: a RoBERTa or XLM-R
+    masked_text: MaskedTextConfig | None  # null: `text.pretrained` stays as it is
+    width: Positive  # of the shared space
+    head_width: Positive  # of the heads' inner layers
+    fit_heads: bool  # they begin with the states' own mean and deviation (published: no)
+    freeze_text: bool  # the text model; its head always learns
+    loss: Literal["listmle", "listnet", "infonce"]
+    standardise: bool  # scores row by row, to mean 0 and deviation 1 (published)
+    logit_scale: Annotated[float, Field(gt=0, le=100)]  # what similarities are multiplied by before
+    training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _has_text_model(self) -> "ClapMusicgenConfig":
+        if self.text.pretrained is None and self.masked_text is None:
+            raise ValueError("text.pretrained and masked_text are null: no text model")
+        return self
+
+    @model_validator(mode="after")
+    def _is_one_list(self) -> "ClapMusicgenConfig":
+        if self.training.processes > 1:
+            raise ValueError(
+                "training.processes: the loss ranks a batch as one list; expected 1 process"
+            )
+        return self
 
 
 class EmbedConfig(Section):
@@ -256,13 +362,26 @@ class EvaluateConfig(Section):
 
     text_field: Literal["background", "analysis", "description", "scene"]
     hits_at: tuple[Positive, ...]
+    num_abc: Positive | None  # pieces of the LoRA project's reports; null: all
+    num_mtf: Positive | None
+
+
+class SpaceConfig(Section):
+    """How the space of the embeddings is described."""
+
+    columns: tuple[str, ...]  # metadata to colour maps and compare neighbours by; none: found out
+    layout: Literal["principal", "neighbours"]  # maps by principal axes, or by t-SNE
+    map_points: Positive  # vectors drawn on a map, of all modalities together
+    sample: Positive  # rows of each modality that figures are computed from, at most
+    neighbours: Positive  # nearest pieces looked at
+    pieces: NonNegative  # pieces whose neighbours are listed
 
 
 class ReportConfig(Section):
     """The page to look at."""
 
-    examples: NonNegative
-    map_points: Positive
+    examples: NonNegative  # queries shown with what was retrieved for them
+    space: SpaceConfig
 
 
 class Params(Section):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from clamp3.commands.options import (
-    AdapterFolder,
+    AdapterFolders,
     CaptionerSource,
     Device,
     EmbeddingSource,
@@ -127,7 +127,7 @@ def zero_shot(
     ] = None,
     label_column: LabelColumn = "label",
     json: ReportFile = None,
-    adapter: AdapterFolder = None,
+    adapter: AdapterFolders = None,
     mert: Mert = None,
     captioner: CaptionerSource = None,
     threads: Threads = None,

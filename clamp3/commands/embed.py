@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from clamp3.commands.options import (
-    AdapterFolder,
+    AdapterFolders,
     BatchTokens,
     CaptionerSource,
     Mert,
@@ -43,7 +43,7 @@ def embed(
         VectorForm, typer.Option("--format", help="One table, or a tree of .npy files.")
     ] = VectorForm.parquet,
     precision: Annotated[Precision, typer.Option(help="What to compute in.")] = Precision.fp32,
-    adapter: AdapterFolder = None,
+    adapter: AdapterFolders = None,
     mert: Mert = None,
     captioner: CaptionerSource = None,
     abc_as_is: Annotated[

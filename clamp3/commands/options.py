@@ -18,8 +18,13 @@ Sources = Annotated[
 ModelSource = Annotated[
     str, typer.Option("--model", help="A model folder, or owner/name on the hub.")
 ]
-AdapterFolder = Annotated[
-    Path | None, typer.Option("--adapter", help="A LoRA folder for scores or performances.")
+AdapterFolders = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        metavar="[abc=|mtf=]FOLDER",
+        help="A LoRA folder for scores (abc) or performances (mtf); may be given repeatedly.",
+    ),
 ]
 Mert = Annotated[
     str | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from clamp3.commands.options import (
-    AdapterFolder,
+    AdapterFolders,
     CaptionerSource,
     Device,
     Mert,
@@ -41,7 +41,7 @@ def search(
         ),
     ],
     model: ModelSource,
-    adapter: AdapterFolder = None,
+    adapter: AdapterFolders = None,
     mert: Mert = None,
     captioner: CaptionerSource = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many results.")] = 10,

@@ -28,6 +28,10 @@ def train(
     validation: Annotated[
         list[Path] | None, typer.Option(help="A manifest to evaluate on.")
     ] = None,
+    guard: Annotated[
+        Path | None,
+        typer.Option(help="For an adapter: a manifest of another collection, not to be spoiled."),
+    ] = None,
     start: Annotated[
         Path | None, typer.Option(help="The model to begin with; the pipeline's by default.")
     ] = None,
@@ -44,7 +48,7 @@ def train(
 
     if not is_first_process():
         logging.getLogger().setLevel(logging.ERROR)
-    given = Given(train_manifests or (), validation or (), start, tokenizer)
+    given = Given(train_manifests or (), validation or (), guard, start, tokenizer)
     model = run_training(task, params, out, given)
     if "RANK" not in os.environ:  # of several processes none, but who launched them
         typer.echo(f"{model}", err=True)

@@ -19,6 +19,7 @@ from clamp3.models.weights import check_tensors, read_tensors, tensors_hash
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+HISTORY = "history.json"  # of adapters that were trained here: modality, base, figures …
 
 
 def add_lora(model: ClampModel, config: LoraConfig) -> ClampModel:
@@ -58,6 +59,17 @@ def has_adapter(model: ClampModel) -> bool:
 def trainable_parameters(model: nn.Module) -> int:
     """The number of values that training would change."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def describe_adapter(model: ClampModel) -> str:
+    """What learns of the symbolic tower, for people: `221,184 of the 92,555,520 parameters …`."""
+    settings = _adapted(model).peft_config["default"]
+    adapter, tower = trainable_parameters(model), model.encoder("symbolic")
+    return (
+        f"{adapter:,} of the {sum(p.numel() for p in tower.parameters()):,} parameters of the "
+        f"symbolic tower learn (rank {settings.r}, alpha {settings.lora_alpha}, "
+        f"{', '.join(sorted(settings.target_modules))})"
+    )
 
 
 def save_adapter(model: ClampModel, folder: Path) -> None:

@@ -1,5 +1,7 @@
 """A model with what it needs to embed a user's texts, scores, performances and recordings."""
 
+import hashlib
+import json
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from huggingface_hub import ModelHubMixin, snapshot_download
 
 from clamp3.errors import ConfigError, FormatError
 from clamp3.formats.audio import MelFrontEnd
+from clamp3.models.adapters import FORMATS, Adapters, adapters_by_format
 from clamp3.models.checkpoints import CONFIG, load_clamp, save_checkpoint
 from clamp3.models.hub import resolve
 from clamp3.retrieval.embed_files import Rejects, embed_to
@@ -44,11 +47,12 @@ class Embedder(
 ):
     """A model, read tower by tower when a piece needs it, or now where `towers` are named.
 
-    `source`: a model folder or a name on the hub; `device`: None takes a GPU where there is one;
-    `dtype`: float32, bfloat16 or float16; `adapter`: a LoRA folder for the symbolic tower; `mert`:
-    a MERT (a folder or a name on the hub) for sound, where the model's frames are not those of the
-    built-in front end; `captioner`: a BLIP, likewise, that describes images for the text tower;
-    `batch_tokens`: positions computed at once, halved when the memory does not suffice.
+    `source`: a model folder or a name on the hub ("owner/name"); `device`: None takes a GPU where
+    there is one; `dtype`: float32, bfloat16 or float16; `adapter`: a LoRA folder for the symbolic
+    tower, or one for each format, `{"abc": folder, "mtf": folder}` (see `adapters_by_format`);
+    `mert`: a MERT (a folder or a name on the hub) for sound, where the model's frames are not those
+    of the built-in front end; `captioner`: a BLIP, likewise, that describes images for the text
+    tower; `batch_tokens`: positions computed at once, halved when the memory does not suffice.
 
     `abc_as_is`: ABC goes to the model as it stands, see `score_text`. `keep_unit_length`: whether
     `L:1/8` stays in scores; None does what the originals' extraction does, which keeps it for CLaMP
@@ -62,7 +66,7 @@ class Embedder(
         towers: Sequence[str] | None = None,
         device: str | None = None,
         dtype: str = "float32",
-        adapter: str | Path | None = None,
+        adapter: Adapters = None,
         mert: str | Path | None = None,
         captioner: str | Path | None = None,
         batch_tokens: int = 8192,
@@ -70,7 +74,7 @@ class Embedder(
         keep_unit_length: bool | None = None,
     ):
         self._engine = Engine(
-            Choice(source, dtype, adapter, mert, captioner, batch_tokens),
+            Choice(source, dtype, adapters_by_format(adapter), mert, captioner, batch_tokens),
             device or best_device(),
             towers,
         )
@@ -81,7 +85,7 @@ class Embedder(
             self.config.kind == "clamp2" if keep_unit_length is None else keep_unit_length
         )
         for tower in towers or ():
-            self._engine.tower(tower)
+            self._engine.load(tower)
 
     @property
     def space(self) -> str:
@@ -96,9 +100,18 @@ class Embedder(
     def origin(self, modalities: Iterable[str]) -> Origin:
         """What tables of this model's embeddings say of themselves."""
         names = sorted(set(modalities))
-        adapted = self._engine.choice.adapter and {"abc", "mtf"} & set(names)
-        fingerprint = self._engine.tower("symbolic").fingerprint if adapted else self.space
-        return Origin(fingerprint, self.space, ",".join(names), "")
+        return Origin(self._fingerprint(names), self.space, ",".join(names), "")
+
+    def _fingerprint(self, modalities: Sequence[str]) -> str:
+        """The weights' that embed these: several adapters make another of their fingerprints."""
+        adapters = self._engine.choice.adapters
+        own = [modality for modality in modalities if modality in FORMATS]
+        if not any(modality in adapters for modality in own):
+            return self.space
+        prints = {modality: self._engine.loaded(modality).fingerprint for modality in own}
+        if len(set(prints.values())) == 1:
+            return prints[own[0]]
+        return hashlib.sha256(json.dumps(prints, sort_keys=True).encode()).hexdigest()
 
     def embed_text(self, texts: str | Sequence[str]) -> np.ndarray:
         """The embedding [D] of a text, or [N, D] of several; float32, not normalised."""
@@ -225,14 +238,21 @@ class Embedder(
     def save_pretrained(self, save_directory: str | Path, **options: object) -> str | None:
         """Write the model as a folder that `load_model` and `from_pretrained` read.
 
-        An adapter is merged into the weights. Raises ConfigError for the folder it was read from.
+        An adapter is merged into the weights, which read scores and performances alike from then
+        on. Raises ConfigError for the folder it was read from, or for two adapters.
         """
         if Path(save_directory).resolve() == Path(self.source).resolve():
             raise ConfigError(f"{save_directory}: the model is there already; name another folder")
+        adapters = {str(folder) for folder in self._engine.choice.adapters.values()}
+        if len(adapters) > 1:
+            raise ConfigError(
+                f"{', '.join(sorted(adapters))}: two adapters cannot be merged into one model; "
+                "save it with one of them, or without and their folders beside it"
+            )
         return super().save_pretrained(save_directory, **options)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        adapter = self._engine.choice.adapter
+        adapter = next(iter(self._engine.choice.adapters.values()), None)
         if adapter is not None:
             merged = load_clamp(resolve(self.source, None), adapter=adapter)
             notes = {**self.config.notes, "merged_adapter": str(adapter)}
@@ -308,7 +328,7 @@ def load_model(
     towers: Sequence[str] | None = None,
     device: str | None = None,
     dtype: str = "float32",
-    adapter: str | Path | None = None,
+    adapter: Adapters = None,
     mert: str | Path | None = None,
     captioner: str | Path | None = None,
     batch_tokens: int = 8192,

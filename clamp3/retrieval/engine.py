@@ -1,8 +1,8 @@
 """The towers of a model, loaded when a piece needs them, and what they make of groups of pieces."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from clamp3.errors import CheckpointError, ConfigError, FormatError
 from clamp3.files import sha256_of
 from clamp3.formats.audio import MelFrontEnd, Recording
 from clamp3.formats.images import Picture
+from clamp3.models.adapters import load_adapted
 from clamp3.models.bfloat16 import suit_cpu
 from clamp3.models.checkpoints import (
     DTYPES,
@@ -52,7 +53,7 @@ class Choice:
 
     source: str | Path
     dtype: str = "float32"
-    adapter: str | Path | None = None
+    adapters: Mapping[str, Path] = field(default_factory=dict)  # by format
     mert: str | Path | None = None
     captioner: str | Path | None = None
     batch_tokens: int = 8192
@@ -72,9 +73,11 @@ class Engine:
         self.choice = choice
         self.device = device
         self.config = read_config(resolve(choice.source, ()))
+        if self.is_m3 and choice.adapters:
+            raise ConfigError(f"{choice.source}: an M3; adapters are for CLaMP's symbolic tower")
         self._only = only
         self._budget = Budget(choice.batch_tokens)
-        self._loaded: dict[str, Loaded] = {}
+        self._loaded: dict[tuple[str, Path | None], Loaded] = {}  # by tower and adapter
         self._front_end: FrontEnd | None = None
         self._captioner: Captioner | None = None
 
@@ -113,11 +116,28 @@ class Engine:
                 f"(only {', '.join(self.towers)})"
             )
 
-    def tower(self, name: str) -> Loaded:
-        """The model with this tower; loaded once."""
-        if name not in self._loaded:
-            self._loaded[name] = self._load(name)
-        return self._loaded[name]
+    def weights_of(self, modality: str) -> tuple[str, Path | None]:
+        """The tower that reads such pieces, and the adapter that it has for them."""
+        return TOWER_OF[modality], self.choice.adapters.get(modality)
+
+    def loaded(self, modality: str) -> Loaded:
+        """The model that reads such pieces."""
+        self.load(TOWER_OF[modality])
+        return self._loaded[self.weights_of(modality)]
+
+    def load(self, tower: str) -> None:
+        """Read the tower's weights, with all its adapters, if that is still to be done."""
+        own = [modality for modality, name in TOWER_OF.items() if name == tower]
+        keys = list(dict.fromkeys(map(self.weights_of, own)))
+        if keys[0] in self._loaded:
+            return
+        if self.choice.adapters and tower == "symbolic":
+            folder = resolve(self.choice.source, [tower])
+            dtype, adapters = DTYPES[self.choice.dtype], [adapter for _, adapter in keys]
+            made = load_adapted(folder, adapters, device=self.device, dtype=dtype)
+        else:
+            made = [self._load(tower)] * len(keys)
+        self._loaded |= zip(keys, made, strict=True)
 
     def _load(self, name: str) -> Loaded:
         dtype = DTYPES[self.choice.dtype]
@@ -126,8 +146,7 @@ class Engine:
             m3 = load_m3(folder, device=self.device, dtype=dtype)
             suit_cpu(m3)
             return m3
-        adapter = self.choice.adapter if name == "symbolic" else None
-        loaded = load_clamp(folder, towers=[name], adapter=adapter, device=self.device, dtype=dtype)
+        loaded = load_clamp(folder, towers=[name], device=self.device, dtype=dtype)
         suit_cpu(loaded.model)
         return loaded
 
@@ -141,25 +160,23 @@ class Engine:
         found: list = [piece for _, piece in pieces]
         for modality in dict.fromkeys(modality for modality, _ in pieces):
             self.check(modality)
-        for name in dict.fromkeys(TOWER_OF[modality] for modality, _ in pieces):
+        for weights in dict.fromkeys(self.weights_of(modality) for modality, _ in pieces):
             own = [
                 place
                 for place, (modality, piece) in enumerate(pieces)
-                if TOWER_OF[modality] == name and isinstance(piece, Piece)
+                if self.weights_of(modality) == weights and isinstance(piece, Piece)
             ]
-            results = self._by_tower(name, [pieces[place] for place in own], temporal)
+            results = self._by_weights([pieces[place] for place in own], temporal)
             for place, result in zip(own, results, strict=True):
                 found[place] = result
         return found
 
-    def _by_tower(
-        self, name: str, pieces: Sequence[tuple[str, Piece]], temporal: bool
-    ) -> Iterator[Result]:
+    def _by_weights(self, pieces: Sequence[tuple[str, Piece]], temporal: bool) -> Iterator[Result]:
         rows = [self._rows(modality, piece) for modality, piece in self._described(pieces)]
         good = [own for own in rows if not isinstance(own, FormatError)]
         found = iter(())
         if good:
-            tower = tower_of(self.tower(name), pieces[0][0])
+            tower = tower_of(self.loaded(pieces[0][0]), pieces[0][0])
             found = iter(embed_rows(tower, good, self._budget, temporal=temporal))
         for own in rows:
             yield own if isinstance(own, FormatError) else self._finite(next(found))
@@ -188,7 +205,7 @@ class Engine:
         if isinstance(piece, FormatError):
             return piece
         try:
-            return piece_rows(self.tower(TOWER_OF[modality]), modality, piece)
+            return piece_rows(self.loaded(modality), modality, piece)
         except FormatError as error:
             return error
 

@@ -89,16 +89,24 @@ class Pieces:
 
 
 def read_pieces(
-    manifests: Sequence[Path], modality: str, patch_size: int, cache: Path | None = None
+    manifests: Sequence[Path],
+    modality: str,
+    patch_size: int,
+    cache: Path | None = None,
+    *,
+    at_most: int | None = None,
 ) -> Pieces:
     """The pieces of the manifests that have text and files of the modality (see `Contrast`).
 
-    The number of those without text is logged. `cache`: see `SymbolicMusic`.
+    The number of those without text is logged. `cache`: see `SymbolicMusic`. Of more than `at_most`
+    the same ones are taken, whatever else there is, by a hash of their ids.
     """
     found = load_pairs(manifests, SUFFIXES[modality])
     pairs = [pair for pair in found if fixed_text(pair.texts)]
     if len(pairs) < len(found):
         log.warning("%d of %d pieces have no text, left out", len(found) - len(pairs), len(found))
+    if at_most is not None:
+        pairs = sorted(pairs, key=lambda pair: stable_hash("piece", pair.id))[:at_most]
     paths = [path for pair in pairs for path in pair.filepaths]
     if modality == "audio":
         return Pieces(pairs, RecordedMusic(paths, cache=cache))

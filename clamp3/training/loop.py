@@ -50,11 +50,13 @@ def train(
     """Train `task.model`, give it the weights to keep, call `save(history)`; returns the history.
 
     Best is the epoch with the best validation (`settings.evaluate_by`); without validation, or
-    where `settings.keep` says so, it is the last. Writes the table `metrics` (one row per 10 steps
-    and per evaluation, no times in it). The state goes to the folder `resume` at each epoch's end
-    and about every 20 s; a training that was killed goes on from there and ends with the same
-    weights, on CPU to the bit. The folder is deleted when `save` has returned; weights of single
-    epochs, and what a tracker writes, stay beside it in `<resume>-weights` and `<resume>-tracker`.
+    where `settings.keep` says so, it is the last. A guard of the task is measured before training,
+    too; one that stops it leaves no weights that did not pass, if need be those of the start.
+    Writes the table `metrics` (one row per 10 steps and per evaluation, no times in it). The state
+    goes to the folder `resume` at each epoch's end and about every 20 s; a training that was killed
+    goes on from there and ends with the same weights, on CPU to the bit. The folder is deleted when
+    `save` has returned; weights of single epochs, and what a tracker writes, stay beside it in
+    `<resume>-weights` and `<resume>-tracker`.
     Under `clamp3.training.launch` each process computes its share of a batch, and the first writes.
 
     Raises DataError naming the pieces of a batch whose loss is not finite or explodes (they are in
@@ -113,7 +115,8 @@ class _Run:
             make_optimizer(self.learning, settings, getattr(task, "rates", {})),
         )
         self.progress = Progress()
-        self.best: dict[str, Tensor] | None = None
+        self.guard = getattr(task, "guard", None)
+        self.best: dict[str, Tensor] | None = None  # to go back to
         self.unchecked: list[tuple[int, list[int], Tensor]] = []  # step, pieces, loss
         self.kept = KeptWeights(_beside(folder.folder, "weights"), settings.keep_checkpoints)
         self.clock = Clock()
@@ -128,6 +131,7 @@ class _Run:
         learning = sum(parameter.numel() for parameter in self.learning.values())
         log.info("%s: %d of %d parameters learn", self.task.name, learning, every)
         self._restore()
+        self._begin()
         while not self.progress.finished:
             self._epoch()
             self._end_epoch()
@@ -135,7 +139,23 @@ class _Run:
             put_weights(self.best, self.learning)
         self.task.model.eval()
         at = self.progress
-        return History(at.epoch, at.step, at.best_epoch, at.best_loss, learning, at.rows)
+        kept = at.epoch if self.best is None else at.kept_epoch
+        best = (at.best_epoch, at.best_loss)
+        return History(at.epoch, at.step, *best, learning, at.rows, kept, at.stopped_by)
+
+    def _begin(self) -> None:
+        """Measure what is guarded while nothing is learned yet."""
+        at, guard = self.progress, self.guard
+        if guard is None or at.guarded is not None:
+            return
+        figures = self._figures(guard.measure)
+        at.guarded = figures[guard.figure]
+        self._add_row("guard", guard.judged(figures, at.guarded))
+        log.info(
+            "%s: the guard's %s is %.4g before training", self.task.name, guard.figure, at.guarded
+        )
+        if guard.stops:
+            self.best = copy_weights(self.learning)
 
     def _deal(self, epoch: int) -> list[list[list[int]]]:
         """The batches of each step of an epoch; every process has a share in each."""
@@ -203,12 +223,14 @@ class _Run:
     def _end_epoch(self) -> None:
         at = self.progress
         self._add_training_row()
-        figures = self._evaluate()
+        figures = self._figures(self.task.evaluate)
         if figures:
             self._add_row("validation", figures)
-        is_best = bool(figures) and self._is_best(figures)
-        if is_best and self.settings.keep == "best":
-            self.best = copy_weights(self.learning)
+        passed = self._passes_guard()
+        is_best = passed and bool(figures) and self._is_best(figures)
+        by_figures = self.settings.keep == "best" and bool(figures)
+        if is_best if by_figures else passed and self.best is not None:
+            self.best, at.kept_epoch = copy_weights(self.learning), at.epoch + 1
         said = "".join(f", {name} {value:.4g}" for name, value in figures.items())
         self._report(f"; validation{said[1:]}" if figures else "")
         at.epoch += 1
@@ -216,19 +238,33 @@ class _Run:
         patience = self.settings.patience_epochs
         stale = at.best_epoch is not None and patience and at.epoch - at.best_epoch >= patience
         ended = at.step if self.settings.steps else at.epoch
-        at.finished = bool(stale) or ended >= (self.settings.steps or self.settings.epochs)
+        ended = ended >= (self.settings.steps or self.settings.epochs)
+        at.stopped_by = "guard" if not passed else "patience" if stale and not ended else None
+        at.finished = ended or at.stopped_by is not None
         if self.accelerator.is_main_process:
             self.kept.add(at.epoch, self.learning, is_best=is_best)
         self._save()
         if self.accelerator.is_main_process:
             write_metrics(self.metrics, at.rows)
 
-    def _evaluate(self) -> dict[str, float]:
-        """Figures on the validation pieces, the same in every process."""
+    def _figures(self, measure: Callable[[torch.device], dict[str, float]]) -> dict[str, float]:
+        """What is measured of the model, the same in every process."""
         self.task.model.eval()
         with torch.no_grad(), self.accelerator.autocast():
-            figures = self.task.evaluate(self.accelerator.device)
+            figures = measure(self.accelerator.device)
         return broadcast_object_list([figures])[0]
+
+    def _passes_guard(self) -> bool:
+        """Whether the guard, if there is one, lets the training go on with its weights."""
+        at, guard = self.progress, self.guard
+        if guard is None:
+            return True
+        found = guard.judged(self._figures(guard.measure), at.guarded)
+        self._add_row("guard", found)
+        if not found["passed"]:
+            said = guard.message(found, at.guarded)
+            log.warning("%s: after epoch %d %s", self.task.name, at.epoch + 1, said)
+        return bool(found["passed"]) or not guard.stops
 
     def _is_best(self, figures: dict[str, float]) -> bool:
         """Whether no evaluation before was as good."""
@@ -256,10 +292,11 @@ class _Run:
 
     def _add_row(self, split: str, figures: dict[str, float]) -> None:
         at = self.progress
+        epoch = at.epoch + 1 if at.step else 0  # what is measured before training
         rate = learning_rate(self.settings, max(0, at.step - 1), self.total_steps)
         self.accelerator.log({f"{split}/{n}": value for n, value in figures.items()}, at.step)
         at.rows.append(
-            {"step": at.step, "epoch": at.epoch + 1, "split": split, "loss": figures["loss"]}
+            {"step": at.step, "epoch": epoch, "split": split, "loss": figures["loss"]}
             | {"learning_rate": rate}
             | figures
         )

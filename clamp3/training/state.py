@@ -22,6 +22,9 @@ class Progress:
     best_score: float | None = None  # more is better
     best_loss: float | None = None
     best_epoch: int | None = None
+    kept_epoch: int = 0  # that the weights to go back to are of
+    guarded: float | None = None  # the guard's figure before training
+    stopped_by: str | None = None
 
     @classmethod
     def restored(cls, saved: dict) -> "Progress":

@@ -20,6 +20,7 @@ class Task(Protocol):
     """What is trained on what. Parameters that need no gradient stay as they are.
 
     `inputs` is a digest of all that the result depends on, besides training settings and seed.
+    A task may also have a `guard` (see guard.py), which ends a training that spoils other things.
     """
 
     name: str
@@ -49,6 +50,8 @@ class History:
     best_validation_loss: float | None  # of the best epoch
     trainable_parameters: int
     rows: list[dict]
+    kept_epoch: int  # whose weights the model has now; 0: those it began with
+    stopped_by: str | None  # patience or guard; None: trained to the end
 
     def summary(self) -> dict:
         """All but the rows, for a checkpoint's notes."""

@@ -24,6 +24,7 @@ class Given:
 
     train: Sequence[Path] = field(default_factory=tuple)
     validation: Sequence[Path] = field(default_factory=tuple)
+    guard: Path | None = None
     start: Path | None = None
     tokenizer: Path | None = None
 
@@ -104,10 +105,18 @@ def _train_adapter(modality: str, params: Params, out: Path, given: Given) -> No
         model=given.start or MODELS / "clamp3",
         manifests_train=_manifests(given.train, (modality,), "train"),
         manifests_validation=_manifests(given.validation, (modality,), "validation"),
+        manifest_guard=given.guard or _guard(modality, params),
         settings=params.lora,
         seed=params.seed,
         **_places(out),
     )
+
+
+def _guard(modality: str, params: Params) -> Path | None:
+    """The manifest of the collection that an adapter must not spoil, if the pipeline made it."""
+    collection = getattr(params.lora.guard, modality)
+    path = MANIFESTS / f"{collection}-{modality}-test.jsonl"
+    return path if path.is_file() else None
 
 
 def _before(name: str, config: ClampConfig) -> Path:

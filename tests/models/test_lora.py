@@ -17,6 +17,7 @@ from clamp3.models.clamp import ClampModel
 from clamp3.models.encoders import empty_weights
 from clamp3.models.lora import (
     add_lora,
+    describe_adapter,
     has_adapter,
     load_adapter,
     merge_adapter,
@@ -121,11 +122,20 @@ def check_full_size(model, inputs, arrays, stage):
         )
 
 
-def test_the_published_adapter_has_the_published_number_of_values():
+@pytest.mark.parametrize(
+    ("rank", "count", "said"),
+    [
+        (4, 221_184, "221,184 of the 92,555,520 parameters"),
+        (8, 442_368, "442,368 of the 92,776,704 parameters"),
+    ],
+)
+def test_a_published_adapter_has_the_published_number_of_values(rank, count, said):
     with empty_weights():
         model = ClampModel(published_config("clamp3", ("symbolic",)))
-        add_lora(model, settings())
-    assert trainable_parameters(model) == 221_184
+        add_lora(model, settings(rank=rank, alpha=2 * rank))
+    assert trainable_parameters(model) == count
+    assert describe_adapter(model).startswith(said)
+    assert describe_adapter(model).endswith(f"(rank {rank}, alpha {2 * rank}, key, query, value)")
 
 
 def patches_of_k(seed=0):

@@ -131,12 +131,14 @@ def clamp_settings(**changes):
     return ClampConfig(**(values | changes))
 
 
-def lora_settings(**changes):
+def lora_settings(*, guard=None, **changes):
+    watched = {"abc": "other", "mtf": "other", "pieces": 50, "max_fall": 0.1, "action": "none"}
     return LoraConfig(
         rank=4,
         alpha=8,
         dropout=0.1,
         targets=("query", "key", "value"),
         text_dropout="clamp3",
+        guard=watched | (guard or {}),
         training=training(**changes),
     )

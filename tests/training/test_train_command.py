@@ -71,6 +71,25 @@ def test_each_task_begins_where_the_pipeline_would(place, monkeypatch, name, cal
     assert asked["manifests_train"] == [learning["abc"]]
 
 
+def test_an_adapter_is_guarded_by_what_is_named_or_by_the_pipelines(place, tmp_path, monkeypatch):
+    folder, learning, heard = place
+    asked = {}
+    monkeypatch.setattr("clamp3.training.train_command.train_adapter", lambda **k: asked.update(k))
+    monkeypatch.chdir(tmp_path)
+    words = ["--params", folder / "params.yaml", "--train", learning["abc"]]
+    words += ["--validation", heard["abc"]]
+    assert train("lora-abc", *words)[0] == 0
+    assert asked["manifest_guard"] is None
+    (tmp_path / "data/manifests").mkdir(parents=True)
+    for name in ("wikimt_x-abc-test", "midicaps-mtf-test"):
+        (tmp_path / f"data/manifests/{name}.jsonl").touch()
+    for task, name in (("lora-abc", "wikimt_x-abc-test"), ("lora-mtf", "midicaps-mtf-test")):
+        assert train(task, *words)[0] == 0
+        assert asked["manifest_guard"].name == f"{name}.jsonl"
+    assert train("lora-abc", *words, "--guard", heard["mtf"])[0] == 0
+    assert asked["manifest_guard"] == heard["mtf"]
+
+
 def test_tasks_are_those_of_the_settings():
     names = task_names(load_params(ROOT / "params.yaml"))
     assert names == ["m3", "symbolic", "audio", "lora-abc", "lora-mtf"]

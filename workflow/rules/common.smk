@@ -10,6 +10,7 @@ import yaml
 from snakemake.utils import validate
 
 sys.path.insert(0, f"{workflow.basedir}/workflow")
+from clamp3.config import LAYOUTS
 from dvc_bridge import Bridge, is_wanted
 from work_tree import Plan, begin, clear_stale_lock
 
@@ -25,18 +26,20 @@ PARTS = [f"part-{i:05d}-of-{N:05d}" for i in range(N)]
 CATALOG = expand("data/catalog/{part}.parquet", part=PARTS)
 CORPUS = config["corpus"]["folder"].rstrip("/")
 IS_RENDERED = config["audio"]["source"] == "render"
-MIDI_FOLDERS = [f"{CORPUS}/mid"]
-COLLECTIONS = ["pdmx"]
-if config["parse"]["wikimt_x_jsonl"]:
-    COLLECTIONS.append("wikimt_x")
-if config["parse"]["midicaps_json"]:
-    COLLECTIONS.append("midicaps")
-    MIDI_FOLDERS.append(f"{config['parse']['midicaps_midi_folder']}/lmd_full")
+# Data sets besides PDMX: where each lies, and the modality of its pieces.
+GIVEN = config["parse"]["collections"]
+COLLECTIONS = ["pdmx", *GIVEN]
+MIDI_FOLDERS = [
+    f"{CORPUS}/mid",
+    *(
+        f"{Path(given['path']).parent}/lmd_full"
+        for given in GIVEN.values()
+        if given["layout"] == "midicaps"
+    ),
+]
 CLAMP3_STAGES = list(config["clamp3"]["stages"])
-MODALITIES = {
-    "pdmx": ["abc", "mtf", "audio"],
-    "wikimt_x": ["abc"],
-    "midicaps": ["mtf"],
+MODALITIES = {"pdmx": ["abc", "mtf", "audio"]} | {
+    name: [LAYOUTS[given["layout"]]] for name, given in GIVEN.items()
 }
 
 

@@ -1,9 +1,21 @@
 # Retrieval figures on held-out pieces: CLaMP 3, CLaMP 3 with LoRA, and the two side by side.
 
 
+ADAPTER_REPORTS = [
+    f"results/evaluation/adapters/evaluation_{name}"
+    for name in [
+        "baseline_report.json",
+        "lora_report.json",
+        "comparison_report.json",
+        "summary.txt",
+    ]
+]
+
+
 rule evaluate:
     """Stage 13: held-out retrieval figures, baseline against LoRA."""
     input:
+        ADAPTER_REPORTS,
         "results/evaluation/clamp3.json",
         "results/evaluation/lora.json",
         "results/evaluation/comparison.json",
@@ -21,7 +33,9 @@ rule evaluate_clamp3:
         ],
         manifests=test_manifests(),
     output:
-        "results/evaluation/clamp3.json",
+        figures="results/evaluation/clamp3.json",
+        ranks="results/evaluation/ranks/clamp3.parquet",
+        unmatched="results/evaluation/ranks/clamp3-unmatched.parquet",
     log:
         "logs/evaluate_clamp3.log",
     benchmark:
@@ -35,7 +49,8 @@ rule evaluate_clamp3:
     shell:
         "exec python workflow/scripts/evaluate_model.py --params {params.cfg:q}"
         " --embeddings results/embeddings/clamp3 --manifests {input.manifests:q}"
-        " --out {output:q} --log {log:q}"
+        " --out {output.figures:q} --ranks {output.ranks:q} --unmatched {output.unmatched:q}"
+        " --log {log:q}"
 
 
 rule evaluate_lora:
@@ -49,7 +64,9 @@ rule evaluate_lora:
         ],
         manifests=test_manifests(),
     output:
-        "results/evaluation/lora.json",
+        figures="results/evaluation/lora.json",
+        ranks="results/evaluation/ranks/lora.parquet",
+        unmatched="results/evaluation/ranks/lora-unmatched.parquet",
     log:
         "logs/evaluate_lora.log",
     benchmark:
@@ -64,51 +81,72 @@ rule evaluate_lora:
         "exec python workflow/scripts/evaluate_model.py --params {params.cfg:q}"
         " --embeddings results/embeddings/lora results/embeddings/clamp3"
         " --manifests {input.manifests:q}"
-        " --out {output:q} --log {log:q}"
+        " --out {output.figures:q} --ranks {output.ranks:q} --unmatched {output.unmatched:q}"
+        " --log {log:q}"
 
 
 rule compare_models:
-    """In evaluate: CLaMP 3 and CLaMP 3 with LoRA side by side."""
+    """In evaluate: CLaMP 3 and CLaMP 3 with LoRA side by side, query by query."""
     input:
         baseline="results/evaluation/clamp3.json",
         adapted="results/evaluation/lora.json",
+        ranks=expand(
+            "results/evaluation/ranks/{model}.parquet", model=["clamp3", "lora"]
+        ),
     output:
         json="results/evaluation/comparison.json",
         table="results/evaluation/comparison.md",
-    log:
-        "logs/compare_models.log",
-    benchmark:
-        "logs/timings/compare_models.tsv"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=stage_code("evaluate"),
-    shell:
-        "exec python workflow/scripts/compare_models.py --baseline {input.baseline:q}"
-        " --adapted {input.adapted:q} --json {output.json:q} --table {output.table:q} --log {log:q}"
-
-
-rule tabulate_comparison:
-    """In evaluate: the comparison as one row per direction and model, to be drawn as bars."""
-    input:
-        comparison="results/evaluation/comparison.json",
-    output:
-        table=report(
+        rows=report(
             ensure("results/evaluation/comparison.tsv", non_empty=True),
             caption="../report/comparison.rst",
             category="Retrieval",
         ),
     log:
-        "logs/tabulate_comparison.log",
+        "logs/compare_models.log",
     benchmark:
-        "logs/timings/tabulate_comparison.tsv"
-    localrule: True
+        "logs/timings/compare_models.tsv"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=2000,
+        runtime=30,
     params:
         code=stage_code("evaluate"),
     shell:
-        "exec python workflow/scripts/tabulate_comparison.py --comparison {input.comparison:q}"
-        " --table {output.table:q} --log {log:q}"
+        "exec python workflow/scripts/compare_models.py --baseline {input.baseline:q}"
+        " --adapted {input.adapted:q} --ranks {input.ranks:q} --json {output.json:q}"
+        " --table {output.table:q} --rows {output.rows:q} --log {log:q}"
+
+
+rule evaluate_adapters:
+    """In evaluate: the LoRA project's files on WikiMT-X and MidiCaps, baseline and adapters."""
+    input:
+        tables=[
+            f"results/embeddings/{model}/{collection}/{modality}.parquet"
+            for collection in COLLECTIONS
+            if collection in ("wikimt_x", "midicaps")
+            for modality in MODALITIES[collection]
+            for model in ["clamp3", "lora"]
+        ],
+        texts=[
+            f"results/embeddings/clamp3/{collection}/text.parquet"
+            for collection in COLLECTIONS
+            if collection in ("wikimt_x", "midicaps")
+        ],
+        manifests=test_manifests(),
+    output:
+        ADAPTER_REPORTS,
+    log:
+        "logs/evaluate_adapters.log",
+    benchmark:
+        "logs/timings/evaluate_adapters.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        cfg=stage_params("evaluate"),
+        code=stage_code("evaluate"),
+    shell:
+        "exec python workflow/scripts/evaluate_adapters.py --params {params.cfg:q}"
+        " --baseline results/embeddings/clamp3"
+        " --adapted results/embeddings/lora results/embeddings/clamp3"
+        " --manifests {input.manifests:q}"
+        " --out results/evaluation/adapters --log {log:q}"

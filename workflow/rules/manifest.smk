@@ -37,9 +37,11 @@ rule build_manifests:
         runtime=30,
     params:
         cfg=stage_params("manifest"),
+        collections=COLLECTIONS,
         code=stage_code("manifest"),
     shell:
         "exec python workflow/scripts/build_manifests.py --params {params.cfg:q}"
+        " --collections {params.collections:q}"
         " --catalog {input.catalog:q} --interleaved {input.interleaved:q} --mtf {input.mtf:q}"
         " --features {input.features:q} --rejected {input.rejected:q}"
         " --passed {input.passed:q} --out data/manifests --log {log:q}"
