@@ -5,7 +5,18 @@ Only what a command needs is imported, and only when it runs: `clamp3 --help` mu
 
 import typer
 
-from clamp3.commands import classify, convert, embed, evaluate, search, train, weights
+from clamp3.commands import (
+    classify,
+    convert,
+    dataset,
+    describe,
+    download,
+    embed,
+    evaluate,
+    search,
+    train,
+    weights,
+)
 
 app = typer.Typer(
     help="Music retrieval across text, scores, performances and recordings.",
@@ -13,7 +24,18 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (embed, search, convert, train, evaluate, classify, weights):
+for group in (
+    embed,
+    search,
+    convert,
+    train,
+    evaluate,
+    describe,
+    classify,
+    weights,
+    download,
+    dataset,
+):
     app.add_typer(group.app)
 
 

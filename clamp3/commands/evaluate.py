@@ -59,7 +59,7 @@ def evaluate(
     hits = tuple(map(int, numbers))
     task = evaluate_command.Task(by, hits, ties.value, matched_only, per, seed)
     report = evaluate_command.evaluate(queries, references, task, against=against, ranks=ranks)
-    _tell(report, evaluate_command.lines(report), json)
+    tell(report, evaluate_command.lines(report), json)
 
 
 @app.command()
@@ -78,10 +78,10 @@ def score(
     from clamp3.retrieval import similarity
 
     report = similarity.score(first, second, by=by, groups=groups, seed=seed)
-    _tell(report, similarity.lines(report), json)
+    tell(report, similarity.lines(report), json)
 
 
-def _tell(report: dict, lines: list[str], path: Path | None) -> None:
+def tell(report: dict, lines: list[str], path: Path | None) -> None:
     """Print the lines, warn of files that were refused, and write the report if asked."""
     from clamp3.files import write_json
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import pandas as pd
 
@@ -14,6 +15,7 @@ from clamp3.retrieval.vectors import Vectors
 
 ID_COLUMNS = ("id", "file", "path")
 READERS = ".csv, .tsv, .jsonl or .parquet"
+Value = TypeVar("Value")
 SHOWN = 3  # ids of each side where none agree
 
 Refused = list[tuple[str, str, str]]  # id, kind, reason
@@ -48,7 +50,7 @@ def with_labels(vectors: Vectors, table: Path | None, column: str = "label") -> 
         found, why = [label_of_name(name) for name in vectors.ids], "its name is not label_name"
     else:
         known = read_labels(table, column)
-        found, why = _looked_up(vectors.ids, known), f"no label in {table}"
+        found, why = look_up(vectors.ids, known), f"no label in {table}"
     labelled = Labelled(vectors, [label or "" for label in found])
     labelled = labelled.keep([label is not None for label in found], "no_label", why)
     if not labelled.labels:
@@ -74,7 +76,7 @@ def read_labels(path: Path, column: str = "label") -> dict[str, str]:
 
     Raises DataError for a missing column, or an id that has two labels.
     """
-    table = _table(Path(path))
+    table = label_table(Path(path))
     names = [name for name in ID_COLUMNS if name in table]
     if not names or column not in table:
         raise DataError(
@@ -89,7 +91,8 @@ def read_labels(path: Path, column: str = "label") -> dict[str, str]:
     return labels
 
 
-def _table(path: Path) -> pd.DataFrame:
+def label_table(path: Path) -> pd.DataFrame:
+    """The table of a file; cells of text tables stay text. Raises DataError for another file."""
     if not path.is_file():
         raise DataError(f"{path}: no such table of labels")
     ending = path.suffix.lower()
@@ -119,8 +122,8 @@ def _word(value: object) -> str:
     return str(value).strip()
 
 
-def _looked_up(ids: Sequence[str], known: dict[str, str]) -> list[str | None]:
-    """The label of each id by its full name, else by the name without suffix where that is clear.
+def look_up(ids: Sequence[str], known: dict[str, Value]) -> list[Value | None]:
+    """What is known of each id by its full name, else, where that is clear, by that without suffix.
 
     So a table may say `jazz/7.mid` where the embeddings say `jazz/7.mtf`, or `jazz/7`.
     """

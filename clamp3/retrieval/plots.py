@@ -4,6 +4,8 @@ Text, ticks and frames take the colour of the page around them, so a figure is r
 light and on a dark page.
 """
 
+import hashlib
+import html
 import io
 import re
 import warnings
@@ -15,7 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK = "#010203"  # no figure uses it otherwise; becomes the page's own text colour
-COLOURS = ("#3b7dd8", "#d9662b", "#3f9d5a", "#b04aa8", "#c9a227", "#2aa5a5", "#d1495b", "#7a6ff0")
+# Told apart with each kind of colour blindness, and visible on light and on dark pages; after Okabe
+# and Ito, without their yellow and black. Points differ in shape as well.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#7048e8", "#77772b")
+SHAPES = ("o", "s", "^", "D", "v", "P", "X", "p")
 GREY = "#9aa0a6"
 STYLE = {
     "svg.fonttype": "none",
@@ -35,6 +40,7 @@ STYLE = {
     "legend.frameon": False,
 }
 WIDTH_INCHES, HEIGHT_INCHES = 6.4, 3.6
+POINTS = "points-"
 
 
 def line_figure(lines: dict[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str) -> str:
@@ -46,24 +52,46 @@ def line_figure(lines: dict[str, tuple[Sequence[float], Sequence[float]]], x: st
             marker = "o" if len(xs) < 2 else None
             axes.plot(xs, ys, color=colour_of(number), label=name, marker=marker, linewidth=1.8)
         axes.set(xlabel=x, ylabel=y)
-        return _finished(figure, axes)
+        return _finished(figure, axes, f"{y} by {x}", f"A line for each of {', '.join(lines)}.")
 
 
-def scatter_figure(points: np.ndarray, labels: Sequence[str], order: Sequence[str]) -> str:
-    """An SVG of points [N, 2]; one colour for each label, grey for those not in `order`."""
+def scatter_figure(
+    points: np.ndarray,
+    labels: list[str],
+    order: Sequence[str],
+    *,
+    title: str = "map",
+    names: Sequence[str] | None = None,
+) -> str:
+    """An SVG of points [N, 2]: colour and shape by label, small and grey for those not in `order`.
+
+    The legend counts the points of each label. With `names`, one a point, a pointing device shows
+    the name of the point under it.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_INCHES, 4.8), layout="constrained")
         axes = figure.add_subplot()
         groups = np.asarray(labels, dtype=object)
         rest = [name for name in dict.fromkeys(labels) if name not in order]
-        for name in [*rest, *order]:
-            colour = GREY if name in rest else colour_of(list(order).index(name))
-            kept = points[groups == name]
-            axes.scatter(kept[:, 0], kept[:, 1], s=14, color=colour, alpha=0.75, linewidths=0)
-            named = f"{name} ({len(kept)})".lstrip("_")  # no legend shows a leading underscore
-            axes.scatter([], [], s=24, color=colour, linewidths=0, label=named)
+        told = {}
+        for number, name in enumerate([*rest, *order]):
+            rows = np.flatnonzero(groups == name)
+            drawn = axes.scatter(*points[rows].T, alpha=0.8, linewidths=0, **_look(name, order))
+            drawn.set_gid(f"{POINTS}{number}")
+            told[f"{POINTS}{number}"] = [names[row] for row in rows] if names is not None else []
+        for name in [*order, *rest]:
+            named = f"{name} ({labels.count(name)})".lstrip("_")  # else no legend shows it
+            axes.scatter([], [], linewidths=0, label=named, **(_look(name, order) | {"s": 26}))
         axes.set(xticks=[], yticks=[])
-        return _finished(figure, axes)
+        counts = "; ".join(f"{name}: {labels.count(name)}" for name in [*order, *rest])
+        return _finished(figure, axes, title, f"{len(labels)} points. {counts}.", told)
+
+
+def _look(name: str, order: Sequence[str]) -> dict:
+    if name not in order:
+        return {"color": GREY, "marker": ".", "s": 14}
+    place = list(order).index(name)
+    return {"color": colour_of(place), "marker": SHAPES[place % len(SHAPES)], "s": 17}
 
 
 def bar_figure(
@@ -84,7 +112,7 @@ def bar_figure(
         axes.set(yticks=places, yticklabels=names, xlabel=x)
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        return _finished(figure, axes)
+        return _finished(figure, axes, x, f"Bars for {', '.join(names)}.")
 
 
 def colour_of(number: int) -> str:
@@ -92,7 +120,13 @@ def colour_of(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
-def _finished(figure: Figure, axes: Axes) -> str:
+def _finished(
+    figure: Figure,
+    axes: Axes,
+    title: str,
+    description: str,
+    told: dict[str, list[str]] | None = None,
+) -> str:
     if axes.get_legend_handles_labels()[1]:
         figure.legend(loc="outside lower center", ncols=4, fontsize=9)
     buffer = io.StringIO()
@@ -102,7 +136,35 @@ def _finished(figure: Figure, axes: Axes) -> str:
         figure.savefig(
             buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
         )
-    return _for_a_page(buffer.getvalue())
+    svg = buffer.getvalue()
+    for group, names in (told or {}).items():
+        svg = _with_names(svg, group, names)
+    return _with_words(_for_a_page(svg), title, description)
+
+
+def _with_names(svg: str, group: str, names: list[str]) -> str:
+    """The points of a group, in their order, each with its name as a tool tip."""
+    start = svg.find(f'<g id="{group}">')
+    points = list(re.finditer(r"<use ([^>]*)/>", svg[start : svg.find("</g>\n   </g>", start)]))
+    if start < 0 or len(points) != len(names):
+        return svg  # points that lie on each other may be drawn once
+    for match, name in zip(reversed(points), reversed(names), strict=True):
+        at = start + match.start(), start + match.end()
+        tip = f"<use {match[1]}><title>{html.escape(name)}</title></use>"
+        svg = svg[: at[0]] + tip + svg[at[1] :]
+    return svg
+
+
+def _with_words(svg: str, title: str, description: str) -> str:
+    """The figure with its name and a description for those who do not see it."""
+    name = "about-" + hashlib.sha256(f"{title}\n{description}\n{svg}".encode()).hexdigest()[:10]
+    words = (
+        f'<title id="{name}-title">{html.escape(title)}</title>'
+        f'<desc id="{name}-desc">{html.escape(description)}</desc>'
+    )
+    opening = f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc"'
+    end = svg.index(">") + 1
+    return svg[:end].replace("<svg", opening, 1) + words + svg[end:]
 
 
 def _for_a_page(svg: str) -> str:
