@@ -74,9 +74,7 @@ def build(table: Path, folder: Path) -> None:
         parse=ParseConfig(
             subset="all",
             check_files=False,
-            wikimt_x_jsonl=None,
-            midicaps_json=None,
-            midicaps_midi_folder=None,
+            collections={},
             max_rejected_share=0.0,
         ),
         folder="data/pdmx",

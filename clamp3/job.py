@@ -68,6 +68,10 @@ class Job:
             raise ConfigError(f"--{name}: found nothing, expected one path or more")
         return [Path(value) for value in self._values[name]]
 
+    def texts(self, name: str) -> list[str]:
+        """All values of `--name`, or none."""
+        return list(self._values.get(name, []))
+
     def value(self, name: str) -> object:
         """One top-level value of the rule's parameters, such as the seed."""
         params = json.loads(self.text("params"))

@@ -7,12 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from clamp3.config import ParseConfig, Splits
-from clamp3.data import midicaps, pdmx, wikimt_x
+from clamp3.data import pdmx
+from clamp3.data.layouts import read_layout
 from clamp3.data.rejected import close_step, write_rejected
 from clamp3.data.shards import shard_of
 from clamp3.data.sources import STAGE, Parsed
 from clamp3.data.splits import split_of
-from clamp3.errors import ConfigError
 from clamp3.files import write_table
 
 _TEXT, _WORDS = pa.string(), pa.list_(pa.string())
@@ -23,6 +23,7 @@ SCHEMA = pa.schema(
         "split": _TEXT,
         "mxl_path": _TEXT,  # from the root of the work tree; null where the source names none
         "mid_path": _TEXT,
+        "audio_path": _TEXT,  # of recordings; those of PDMX are found or rendered by name
         "leadsheet": _TEXT,  # plain ABC, of pieces that come as text
         "mxl_bytes": pa.int64(),  # null where not looked for or not there
         "mid_bytes": pa.int64(),
@@ -62,7 +63,7 @@ def build_catalog(
     splits: Splits,
     seed: int,
 ) -> None:
-    """Write the catalogue of PDMX and the evaluation collections, and what was refused.
+    """Write the catalogue of PDMX and of `parse.collections`, and what was refused.
 
     `csv` is PDMX.csv and `folder` what its paths are relative to. Piece p lies in
     `parts[shard_of(p, len(parts))]`, each part sorted by id; a part may be empty. PDMX pieces are
@@ -76,27 +77,16 @@ def build_catalog(
             Path(csv), folder, subset=parse.subset, check_files=parse.check_files
         )
     }
-    if parse.wikimt_x_jsonl is not None:
-        collections[wikimt_x.COLLECTION] = wikimt_x.parse_wikimt_x(Path(parse.wikimt_x_jsonl))
-    if parse.midicaps_json is not None:
-        collections[midicaps.COLLECTION] = _midicaps(parse)
+    for name, given in parse.collections.items():
+        collections[name] = read_layout(
+            given.layout, Path(given.path), collection=name, check_files=parse.check_files
+        )
     tables = [_fit(name, parsed.columns, splits, seed) for name, parsed in collections.items()]
     catalogue = {name: list(chain(*(table[name] for table in tables))) for name in SCHEMA.names}
     _write_parts(catalogue, parts)
     write_rejected(rejected, [row for parsed in collections.values() for row in parsed.rejected])
     for name, parsed in collections.items():
         _close(name, parsed, parse.max_rejected_share)
-
-
-def _midicaps(parse: ParseConfig) -> Parsed:
-    if parse.midicaps_midi_folder is None:
-        raise ConfigError(
-            "parse.midicaps_json is given and parse.midicaps_midi_folder is null; expected the "
-            "folder that holds lmd_full/"
-        )
-    return midicaps.parse_midicaps(
-        Path(parse.midicaps_json), parse.midicaps_midi_folder, check_files=parse.check_files
-    )
 
 
 def _fit(collection: str, columns: dict[str, list], splits: Splits, seed: int) -> dict[str, list]:

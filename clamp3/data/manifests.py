@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence, Set
 from pathlib import Path, PurePosixPath
 
 from clamp3.config import ManifestConfig
-from clamp3.data import midicaps, pdmx, wikimt_x
+from clamp3.data import pdmx
 from clamp3.data.rejected import Rejected, read_rejected, write_rejected
 from clamp3.data.sources import STAGE as PARSE_STAGE
 from clamp3.data.sources import guess_file, json_lines
@@ -20,11 +20,6 @@ from clamp3.files import read_table, write_json, write_jsonl
 
 log = logging.getLogger(__name__)
 
-SPLITS = {
-    pdmx.COLLECTION: ("train", "validation", "test"),
-    wikimt_x.COLLECTION: ("test",),
-    midicaps.COLLECTION: ("test",),
-}
 MODALITIES = {"abc": ".abc", "mtf": ".mtf", "audio": ".npy"}
 _TEXTS = ("title", "artists", "region", "language")
 _LISTS = ("genres", "tags")
@@ -34,13 +29,18 @@ _KEYS = (*_TEXTS, *_LISTS, *_LONG_TEXTS)
 _MODALITY_OF = {"abc": "abc", "interleave": "abc", "mtf": "mtf"}
 
 
-def manifest_names() -> list[str]:
-    """The file names of all manifests: pdmx-abc-train.jsonl, …"""
+def splits_of(collection: str) -> tuple[str, ...]:
+    """The splits of a collection's pieces: only PDMX is trained on."""
+    return ("train", "validation", "test") if collection == pdmx.COLLECTION else ("test",)
+
+
+def manifest_names(collections: Iterable[str]) -> list[str]:
+    """The file names of all manifests of these collections: pdmx-abc-train.jsonl, …"""
     return [
         f"{collection}-{modality}-{split}.jsonl"
-        for collection, splits in SPLITS.items()
+        for collection in collections
         for modality in MODALITIES
-        for split in splits
+        for split in splits_of(collection)
     ]
 
 
@@ -48,13 +48,15 @@ def build_manifests(
     catalog: Sequence[Path],
     folder: Path,
     *,
+    collections: Sequence[str],
     interleaved: Sequence[Path],
     mtf: Sequence[Path],
     features: Sequence[Path],
     rejected: Iterable[Path],
     settings: ManifestConfig,
 ) -> None:
-    """Write all manifests to `folder`, with `counts.json` and `rejected.parquet` (of all stages).
+    """Write all manifests of the `collections`, with `counts.json` and `rejected.parquet` (of all
+    stages), to `folder`.
 
     `catalog`, `interleaved`, `mtf` and `features` are the parts of these tables (features may be
     none), `rejected` the rejected tables of all stages. A filepath is the folder of the parts,
@@ -69,9 +71,9 @@ def build_manifests(
     a rejected table or to both, or a store has a piece that the catalogue does not name.
     """
     refused = sorted(set(read_rejected(rejected)))
-    rows = {row["id"]: row for row in _read_catalog(catalog)}
-    lines: dict[str, list[dict]] = {name: [] for name in manifest_names()}
-    counts = _count_parsing(rows, refused)
+    rows = {row["id"]: row for row in _read_catalog(catalog, collections)}
+    lines: dict[str, list[dict]] = {name: [] for name in manifest_names(collections)}
+    counts = _count_parsing(collections, rows, refused)
     stores = {"abc": interleaved, "mtf": mtf, "audio": features}
     for modality, parts in stores.items():
         lost = {row.id: row for row in refused if _modality_of(row) == modality}
@@ -95,14 +97,15 @@ def _modality_of(row: Rejected) -> str | None:
     return None if row.stage == PARSE_STAGE else _MODALITY_OF.get(row.stage, "audio")
 
 
-def _read_catalog(parts: Sequence[Path]) -> list[dict]:
+def _read_catalog(parts: Sequence[Path], collections: Sequence[str]) -> list[dict]:
     columns = ["id", "collection", "split", "mxl_path", "mid_path", "leadsheet", *_KEYS]
     rows = read_table(parts, columns=columns).to_pylist()
     for row in rows:
-        if row["split"] not in SPLITS.get(row["collection"], ()):
+        known = row["collection"] in collections
+        if not known or row["split"] not in splits_of(row["collection"]):
             raise DataError(
                 f"the catalogue has {row['id']} in {row['collection']}, {row['split']}; known are "
-                + "; ".join(f"{name}: {', '.join(splits)}" for name, splits in SPLITS.items())
+                + "; ".join(f"{name}: {', '.join(splits_of(name))}" for name in collections)
             )
     return rows
 
@@ -140,7 +143,9 @@ def _check_books(modality: str, named: Set[str], stored: Set[str], lost: Set[str
             )
 
 
-def _count_parsing(rows: dict[str, dict], refused: list[Rejected]) -> dict[str, dict]:
+def _count_parsing(
+    collections: Sequence[str], rows: dict[str, dict], refused: list[Rejected]
+) -> dict[str, dict]:
     pieces = Counter(row["collection"] for row in rows.values())
     kinds = defaultdict(Counter)
     for row in refused:
@@ -148,7 +153,7 @@ def _count_parsing(rows: dict[str, dict], refused: list[Rejected]) -> dict[str, 
             kinds[row.id.split("/")[0]][row.kind] += 1
     return {
         name: {"pieces": pieces[name], "rejected": {PARSE_STAGE: dict(sorted(kinds[name].items()))}}
-        for name in SPLITS
+        for name in collections
     }
 
 
@@ -163,8 +168,8 @@ def _count_modality(
     came = Counter(rows[name]["collection"] for name in named)
     splits = Counter((rows[name]["collection"], rows[name]["split"]) for name in stored)
     kinds = Counter((rows[name]["collection"], row.stage, row.kind) for name, row in lost.items())
-    for collection in SPLITS:
-        out = {split: splits[collection, split] for split in SPLITS[collection]}
+    for collection in counts:
+        out = {split: splits[collection, split] for split in splits_of(collection)}
         rejects: dict[str, dict[str, int]] = {}
         for (owner, stage, kind), count in sorted(kinds.items()):
             if owner == collection:
@@ -198,7 +203,7 @@ def read_manifest(path: Path) -> list[dict]:
     rows = []
     for number, line in json_lines(path):
         try:
-            rows.append(_read_line(line))
+            rows.append(read_line(line))
         except ValueError as error:
             looks = f"; it looks like {guess_file(path)}" if not rows else ""
             raise DataError(
@@ -207,7 +212,12 @@ def read_manifest(path: Path) -> list[dict]:
     return rows
 
 
-def _read_line(line: dict | str) -> dict:
+def read_line(line: dict | str) -> dict:
+    """A line of a training manifest with all keys of the layout, as `read_manifest` gives it.
+
+    Raises ValueError for one that is not of the layout, or for the sentence that `json_lines`
+    gives instead of an object.
+    """
     if isinstance(line, str):
         raise ValueError(line)
     filepaths = line.get("filepaths")

@@ -13,7 +13,7 @@ from clamp3.data.sources import (
     file_stem,
     parse_lines,
     require_file,
-    require_midi_files,
+    require_files,
 )
 from clamp3.data.texts import read_subtitle
 from clamp3.errors import DataError, FormatError
@@ -22,14 +22,20 @@ COLLECTION = "midicaps"
 _FASTEST = 10_000  # beats per minute
 
 
-def parse_midicaps(path: Path, folder: Path | str, *, check_files: bool = False) -> Parsed:
+def parse_midicaps(
+    path: Path,
+    folder: Path | str | None = None,
+    *,
+    collection: str = COLLECTION,
+    check_files: bool = False,
+) -> Parsed:
     """The catalogue columns of the usable pieces of the test set, in the order of the file.
 
-    The file has one JSON object a line; `location` is relative to `folder`. Lines without
-    `test_set: true` are left out: only the test set is evaluated on. The id is `midicaps/` and
-    the name of the file, an MD5 of its bytes, so a piece that is listed twice, even in another
-    folder, is a `duplicate_id`, and the first one stays. `caption` is the description; key,
-    time signature, instruments and tempo make the analysis; moods are the tags.
+    The file has one JSON object a line; `location` is relative to `folder` (None: that of the
+    file). Lines without `test_set: true` are left out: only the test set is evaluated on. The id
+    is the collection and the name of the file, an MD5 of its bytes, so a piece that is listed
+    twice, even in another folder, is a `duplicate_id`, and the first one stays. `caption` is the
+    description; key, time signature, instruments and tempo make the analysis; moods are the tags.
 
     Other kinds of rejects: `bad_row` (no JSON object), `bad_value`, `no_text`, and with
     `check_files` `missing_files`; reasons name the line. Raises DataError where the file as a
@@ -40,21 +46,22 @@ def parse_midicaps(path: Path, folder: Path | str, *, check_files: bool = False)
     """
     path = Path(path)
     require_file(path, "MidiCaps (train.json)")
-    read_piece = partial(_read_piece, folder=folder)
-    parsed = parse_lines(path, COLLECTION, ("location", "caption"), _name_of, read_piece)
+    name_of = partial(_name_of, collection)
+    read_piece = partial(_read_piece, folder=path.parent if folder is None else folder)
+    parsed = parse_lines(path, collection, ("location", "caption"), name_of, read_piece)
     if not parsed.columns and all(row.kind == "bad_row" for row in parsed.rejected):
         raise DataError(
             f"{path}: no line has test_set: true, so there is nothing to evaluate on. Releases "
             "before July 2024 have no test_set"
         )
-    return require_midi_files(parsed) if check_files else parsed
+    return require_files(parsed, "mid") if check_files else parsed
 
 
-def _name_of(line: dict) -> str:
+def _name_of(collection: str, line: dict) -> str:
     location = line.get("location")
     if not isinstance(location, str):
         raise ValueError(f"location is {location!r}, expected lmd_full/<hex>/<md5>.mid")
-    return f"{COLLECTION}/{check_name(file_stem(location))}"
+    return f"{collection}/{check_name(file_stem(location))}"
 
 
 def _read_piece(piece_id: str, line: dict, *, folder: Path | str) -> dict | None:

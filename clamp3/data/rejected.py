@@ -61,12 +61,12 @@ def close_step(
 ) -> None:
     """Log `abc: 155 in, 154 out, 1 rejected` and check the balance of a step.
 
-    Rows that were `left_out` on purpose are counted apart (`, 20 not in subset`). Call it when
+    Rows that were `left_out` on purpose are counted apart (`, 20 left out`). Call it when
     both tables are written. Raises DataError when rows are unaccounted for, or when more than
     `max_rejected_share` of those not left out were rejected.
     """
     line = f"{step}: {rows_in} in, {rows_out} out, {len(rejected)} rejected"
-    line += f", {left_out} not in subset" if left_out else ""
+    line += f", {left_out} left out" if left_out else ""
     log.info("%s", line)
     lost = rows_in - rows_out - len(rejected) - left_out
     if lost:

@@ -34,7 +34,9 @@ _MAGIC = {
 _DATA_SETS = (
     ({"leadsheet"}, "WikiMT-X (wikimt-x-public.jsonl)"),
     ({"location", "caption"}, "MidiCaps (train.json)"),
+    ({"filepaths", "summary_en"}, "a training manifest of CLaMP 2"),
     ({"filepaths"}, "a training manifest of CLaMP 3"),
+    ({"translations", "scene"}, "M4-RAG's metadata, which name no music files"),
     ({"genre", "description", "artist"}, "WikiMT (wikimusictext.jsonl)"),
     ({"mxl", "metadata", "is_user_pro"}, "PDMX.csv"),
     ({"facet:all"}, "the first release of PDMX.csv, which names no MusicXML files"),
@@ -44,9 +46,15 @@ _DATA_SETS = (
 )
 
 
+Row = tuple[str, dict | str]  # where it stands; its values, or a sentence on what is wrong
+NameOf = Callable[[dict], str]
+ReadPiece = Callable[[str, dict], dict | None]
+
+
 class Parsed(NamedTuple):
     """What a source holds: `columns[name][row]` of the usable pieces, the rejected rows, and the
-    balance `rows_in == usable + rejected + left_out` (left out on purpose, such as by subset)."""
+    balance `rows_in == usable + rejected + left_out` (left out on purpose, such as by subset, or
+    because an earlier row already has the piece)."""
 
     columns: dict[str, list]
     rejected: list[Rejected]
@@ -122,27 +130,50 @@ def parse_lines(
     path: Path,
     collection: str,
     keys: Collection[str],
-    name_of: Callable[[dict], str],
-    read_piece: Callable[[str, dict], dict | None],
+    name_of: NameOf,
+    read_piece: ReadPiece,
 ) -> Parsed:
-    """The pieces of a JSON-lines data set, in its order.
+    """The pieces of a JSON-lines data set, in its order, as `parse_rows` reads them.
 
-    `name_of` gives the id of a line, `read_piece` what is known of the piece (None: left out on
-    purpose); both raise FormatError or ValueError (a `bad_value`) for a line that cannot be used.
     `keys` are those without which a line is none of this data set: when no line has them, the
     file is something else, and DataError says what it looks like.
     """
-    pieces, rejected, lines, known = {}, [], 0, False
-    left_out = 0
+    return parse_rows(place_lines(path, keys), collection, name_of, read_piece)
+
+
+def place_lines(path: Path, keys: Collection[str]) -> Iterator[Row]:
+    """Yield (`line 7`, object or what is wrong) of JSON lines.
+
+    Raises DataError at the end if no line has all `keys`.
+    """
+    known = False
     for number, line in json_lines(path):
-        lines += 1
-        piece_id = f"{collection}/line {number}"
+        known = known or (isinstance(line, dict) and line.keys() >= set(keys))
+        yield f"line {number}", line
+    if not known:
+        needed = " and ".join(sorted(keys))
+        raise DataError(
+            f"{path}: no line is an object with {needed}. It looks like {guess_file(path)}"
+        )
+
+
+def parse_rows(
+    rows: Iterable[Row], collection: str, name_of: NameOf, read_piece: ReadPiece
+) -> Parsed:
+    """The pieces of rows, in their order: (place such as `line 7`, the row or what is wrong).
+
+    `name_of` gives the id of a row, `read_piece` what is known of the piece (None: left out on
+    purpose); both raise FormatError or ValueError (a `bad_value`) for a row that cannot be used.
+    """
+    pieces, rejected, rows_in, left_out = {}, [], 0, 0
+    for place, row in rows:
+        rows_in += 1
+        piece_id = f"{collection}/{place}"
         try:
-            if isinstance(line, str):
-                raise FormatError("bad_row", line)
-            known = known or line.keys() >= set(keys)
-            piece_id = name_of(line)
-            piece = read_piece(piece_id, line)
+            if isinstance(row, str):
+                raise FormatError("bad_row", row)
+            piece_id = name_of(row)
+            piece = read_piece(piece_id, row)
             if piece is None:
                 left_out += 1
                 continue
@@ -151,15 +182,10 @@ def parse_lines(
             pieces[piece_id] = {"id": piece_id, **piece}
         except (FormatError, ValueError) as error:
             kind = error.kind if isinstance(error, FormatError) else "bad_value"
-            rejected.append(Rejected(piece_id, STAGE, kind, f"line {number}: {error}"))
-    if not known:
-        needed = " and ".join(sorted(keys))
-        raise DataError(
-            f"{path}: no line is an object with {needed}. It looks like {guess_file(path)}"
-        )
+            rejected.append(Rejected(piece_id, STAGE, kind, f"{place}: {error}"))
     names = next(iter(pieces.values()), {})
     columns = {name: [piece[name] for piece in pieces.values()] for name in names}
-    return Parsed(columns, rejected, lines, left_out)
+    return Parsed(columns, rejected, rows_in, left_out)
 
 
 def clean_words(value: object) -> list[str]:
@@ -218,19 +244,25 @@ def file_stem(path: str) -> str:
     return name.rsplit(".", 1)[0] if "." in name else name
 
 
-def require_midi_files(parsed: Parsed) -> Parsed:
-    """The same with a column `mid_bytes`; pieces whose MIDI file is not there are rejected."""
-    ids, paths = parsed.columns["id"], parsed.columns["mid_path"]
+def require_files(parsed: Parsed, kind: str) -> Parsed:
+    """The same with a column `<kind>_bytes`; pieces whose `<kind>_path` is no file are rejected.
+
+    `kind` is mid or mxl. A piece that names no such file stays.
+    """
+    ids, paths = parsed.columns.get("id", []), parsed.columns.get(f"{kind}_path", [])
     sizes = file_sizes(paths)
-    found = [row for row, size in enumerate(sizes) if size is not None]
+    lost = [bool(path) and size is None for path, size in zip(paths, sizes, strict=True)]
     missing = [
-        Rejected(ids[row], STAGE, "missing_files", f"{paths[row]} not found; is all unpacked?")
-        for row, size in enumerate(sizes)
-        if size is None
+        Rejected(piece_id, STAGE, "missing_files", f"{path} not found; is all unpacked?")
+        for piece_id, path, gone in zip(ids, paths, lost, strict=True)
+        if gone
     ]
-    columns = {**parsed.columns, "mid_bytes": sizes}
-    columns = {name: [values[row] for row in found] for name, values in columns.items()}
-    return parsed._replace(columns=columns, rejected=parsed.rejected + missing)
+    columns = {**parsed.columns, f"{kind}_bytes": sizes}
+    kept = {
+        name: [value for value, gone in zip(values, lost, strict=True) if not gone]
+        for name, values in columns.items()
+    }
+    return parsed._replace(columns=kept, rejected=parsed.rejected + missing)
 
 
 def file_sizes(paths: Iterable[str | None]) -> list[int | None]:

@@ -1,5 +1,6 @@
 """wikimt-x-public.jsonl to catalogue columns: 1,000 lead sheets with four texts each."""
 
+from functools import partial
 from pathlib import Path
 
 from clamp3.data.sources import (
@@ -16,12 +17,12 @@ from clamp3.errors import FormatError
 COLLECTION = "wikimt_x"
 
 
-def parse_wikimt_x(path: Path) -> Parsed:
+def parse_wikimt_x(path: Path, *, collection: str = COLLECTION) -> Parsed:
     """The catalogue columns of the usable lead sheets, in the order of the file, and the rejects.
 
-    The id is `wikimt_x/` and the YouTube id. `leadsheet` is plain ABC, one voice after the other,
-    as it stands in the file. `genre` becomes the only genre. Line breaks in the texts stay: the
-    models read a text line by line.
+    The id is the collection and the YouTube id. `leadsheet` is plain ABC, one voice after the
+    other, as it stands in the file. `genre` becomes the only genre. Line breaks in the texts stay:
+    the models read a text line by line.
 
     Kinds of rejects: `bad_row` (no JSON object), `bad_value`, `duplicate_id` (the first one
     stays), `no_music`, `no_text`; reasons name the line. Raises DataError where the file as a
@@ -29,11 +30,12 @@ def parse_wikimt_x(path: Path) -> Parsed:
     """
     path = Path(path)
     require_file(path, "WikiMT-X (wikimt-x-public.jsonl)")
-    return parse_lines(path, COLLECTION, ("id", "leadsheet"), _name_of, _read_piece)
+    name_of = partial(_name_of, collection)
+    return parse_lines(path, collection, ("id", "leadsheet"), name_of, _read_piece)
 
 
-def _name_of(line: dict) -> str:
-    return f"{COLLECTION}/{check_name(line.get('id'))}"
+def _name_of(collection: str, line: dict) -> str:
+    return f"{collection}/{check_name(line.get('id'))}"
 
 
 def _read_piece(piece_id: str, line: dict) -> dict:

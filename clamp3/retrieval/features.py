@@ -68,16 +68,18 @@ def extract_features(
     """Write the features of one part: id, features list<fixed_size_list<float32>[E]>.
 
     `recordings`: what render_recordings made of this part (source: render), or a folder of sound
-    files named like the pieces (source: folder; see RecordingFolder). Pieces without a file are no
-    input; pieces whose file cannot be used are in the rejected table. The table's metadata name
-    front_end, feature_size and renderer.
+    files named like the pieces (source: folder; see RecordingFolder). A piece whose `audio_path`
+    the catalogue names has that instead. Pieces without a file are no input; pieces whose file
+    cannot be used are in the rejected table. The table's metadata name front_end, feature_size
+    and renderer.
     Raises DataError for a folder that is missing or incomplete, or for too many rejects.
     """
     rendered = settings.source == "render"
     renderer = read_renderer(recordings) if rendered else NO_RENDERER
     folder = RecordingFolder(recordings, by_name=not rendered)
     front_end = build_front_end(settings, device)
-    found = [(i, files) for i in _ids(catalog_part) if (files := folder.find(i))]
+    named = _named(catalog_part)
+    found = [(i, files) for i, path in named if (files := [path] if path else folder.find(i))]
     if len(folder) and not found:
         log.warning("%s: none of %d sound files is a piece of this part", recordings, len(folder))
     done, faults = [], []
@@ -100,8 +102,11 @@ def extract_features(
     )
 
 
-def _ids(catalog_part: Path) -> Iterator[str]:
-    return iter(read_table(catalog_part, ["id"]).column("id").to_pylist())
+def _named(catalog_part: Path) -> list[tuple[str, Path | None]]:
+    """The ids of a part, and where the recordings are that the catalogue itself names."""
+    table = read_table(catalog_part, ["id", "audio_path"])
+    rows = zip(*(table.column(name).to_pylist() for name in ("id", "audio_path")), strict=True)
+    return [(piece_id, Path(path) if path else None) for piece_id, path in rows]
 
 
 def _read(files: list[Path], resampler: str) -> Recording | FormatError:

@@ -2,22 +2,28 @@
 
 import json
 import logging
+from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
 from pdmx_rows import BARE, FULL, row, write_csv
+from samples import SAMPLES
 
 from clamp3.config import ParseConfig, Splits
 from clamp3.data.catalog import SCHEMA, build_catalog
 from clamp3.data.rejected import read_rejected
 from clamp3.data.shards import part_names, shard_of
 from clamp3.data.splits import split_of
-from clamp3.errors import ConfigError, DataError
+from clamp3.errors import DataError
 from clamp3.files import read_table, sha256_of
 
 SPLITS = Splits(validation_share=0.2, test_share=0.3)
 WIKIMT = {"id": "abc", "title": "T", "leadsheet": "X:1\nK:C\nCDE|"}
 MIDICAPS = {"location": "lmd_full/1/a.mid", "caption": "c", "test_set": True}
+COLLECTIONS = {
+    "wikimt_x": {"layout": "wikimt_x", "path": "w.jsonl"},
+    "midicaps": {"layout": "midicaps", "path": "m.json"},
+}
 NAMES = [f"Qm{number:02d}" for number in range(40)]
 
 
@@ -34,9 +40,7 @@ def build(tmp_path, monkeypatch):
         settings = {
             "subset": "all",
             "check_files": False,
-            "wikimt_x_jsonl": "w.jsonl",
-            "midicaps_json": "m.json",
-            "midicaps_midi_folder": "midicaps",
+            "collections": COLLECTIONS,
             "max_rejected_share": 0.2,
         }
         folder = tmp_path / out
@@ -80,13 +84,23 @@ def test_schema_collections_and_splits(build):
     assert set(table["split"].to_pylist()) == {"train", "validation", "test"}
 
 
+def test_every_layout_fits_the_schema(build, tmp_path):
+    samples = {name: make(tmp_path / name) for name, make in SAMPLES.items()}
+    given = {name: {"layout": s.layout, "path": str(s.path)} for name, s in samples.items()}
+    table = read_table(build(collections=given))
+    assert table.schema.equals(SCHEMA)
+    kept = Counter(table["collection"].to_pylist())
+    for name, sample in samples.items():
+        assert kept[name] == sample.rows - sample.left_out, name
+
+
 def test_books_balance(build, caplog):
     with caplog.at_level(logging.INFO):
         build(subset="rated")
     assert caplog.messages == [
-        "parse pdmx: 41 in, 40 out, 0 rejected, 1 not in subset",
+        "parse pdmx: 41 in, 40 out, 0 rejected, 1 left out",
         "parse wikimt_x: 1 in, 1 out, 0 rejected",
-        "parse midicaps: 2 in, 1 out, 0 rejected, 1 not in subset",
+        "parse midicaps: 2 in, 1 out, 0 rejected, 1 left out",
     ]
 
 
@@ -104,7 +118,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_its_order(build, tmp_path)
 
 def test_too_many_rejects_fail_after_the_tables_are_written(build, tmp_path):
     with pytest.raises(DataError, match=r"parse pdmx: .*missing_files.*unpacked"):
-        build(check_files=True, midicaps_json=None)
+        build(check_files=True, collections={})
     assert len(read_rejected(tmp_path / "catalog" / "rejected.parquet")) == 41
     with pytest.raises(DataError, match=r"parse pdmx: 41 in, 40 out, 1 rejected: 2\.4% rejected"):
         build(max_rejected_share=0.0)
@@ -117,13 +131,25 @@ def test_a_small_collection_is_not_hidden_by_a_large_one(build, tmp_path):
 
 
 def test_evaluation_collections_may_be_left_out(build):
-    table = read_table(build(wikimt_x_jsonl=None, midicaps_json=None, midicaps_midi_folder=None))
+    table = read_table(build(collections={}))
     assert set(table["collection"].to_pylist()) == {"pdmx"}
 
 
-def test_midi_files_need_their_folder(build):
-    with pytest.raises(ConfigError, match="midicaps_midi_folder is null"):
-        build(midicaps_midi_folder=None)
+def test_a_layout_may_stand_under_several_names(build, tmp_path):
+    (tmp_path / "genres/blues").mkdir(parents=True)
+    (tmp_path / "genres/blues/b_1.mid").write_bytes(b"MThd")
+    given = {"layout": "labelled_performances", "path": "genres"}
+    table = read_table(build(collections={"vgmidi": given, "pianist8": given}))
+    rows = [row for row in table.to_pylist() if row["collection"] != "pdmx"]
+    assert sorted(row["id"] for row in rows) == ["pianist8/blues_b_1", "vgmidi/blues_b_1"]
+    assert {row["mid_path"] for row in rows} == {"genres/blues/b_1.mid"}
+    assert [row["genres"] for row in rows] == [["blues"]] * 2
+
+
+@pytest.mark.parametrize("name", ["pdmx", "Wiki", "a-b", "a/b", ""])
+def test_names_of_collections_must_be_fit_for_files(build, name):
+    with pytest.raises(ValueError, match="is no name for one"):
+        build(collections={name: COLLECTIONS["wikimt_x"]})
 
 
 def test_empty_parts_have_the_schema(build):
@@ -135,4 +161,4 @@ def test_empty_parts_have_the_schema(build):
 
 def test_a_missing_evaluation_file_is_named(build):
     with pytest.raises(DataError, match=r"none\.jsonl: no such file; expected WikiMT-X"):
-        build(wikimt_x_jsonl="none.jsonl")
+        build(collections={"w": {"layout": "wikimt_x", "path": "none.jsonl"}})

@@ -28,6 +28,7 @@ KEYS = [
     "scene",
     "translations",
 ]
+COLLECTIONS = ["pdmx", "wikimt_x", "midicaps"]
 LISTS = {"genres", "tags", "instruments", "programs", "subsets"}
 
 
@@ -62,7 +63,9 @@ COLUMN = {"interleaved": "abc", "mtf": "mtf", "features": "features"}
 def build(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def run(out="data/manifests", pieces=PIECES, rejected=REJECTED, **stored):
+    def run(
+        out="data/manifests", pieces=PIECES, rejected=REJECTED, collections=COLLECTIONS, **stored
+    ):
         columns = {name: [row[name] for row in pieces] for name in SCHEMA.names}
         write_table("data/catalog/part.parquet", pa.table(columns, schema=SCHEMA))
         write_rejected("data/rejected.parquet", rejected)
@@ -79,6 +82,7 @@ def build(tmp_path, monkeypatch):
         build_manifests(
             [tmp_path / "data/catalog/part.parquet"],
             tmp_path / out,
+            collections=collections,
             rejected=["data/rejected.parquet"],
             settings=ManifestConfig(language="English"),
             **parts,
@@ -95,10 +99,11 @@ def lines(folder, name):
 
 def test_there_is_one_file_for_each_collection_modality_and_split(build):
     folder = build()
-    assert len(manifest_names()) == 3 * 3 + 3 + 3
+    assert len(manifest_names(COLLECTIONS)) == 3 * 3 + 3 + 3
     found = {path.name for path in folder.iterdir()}
-    assert found == {*manifest_names(), "counts.json", "rejected.parquet"}
-    ids = {name: [row["id"] for row in lines(folder, name[:-6])] for name in manifest_names()}
+    assert found == {*manifest_names(COLLECTIONS), "counts.json", "rejected.parquet"}
+    names = manifest_names(COLLECTIONS)
+    ids = {name: [row["id"] for row in lines(folder, name[:-6])] for name in names}
     assert {name: rows for name, rows in ids.items() if rows} == {
         "pdmx-abc-train.jsonl": ["pdmx/Qm1"],
         "pdmx-abc-validation.jsonl": ["pdmx/Qm4"],
@@ -166,7 +171,7 @@ def test_there_may_be_no_recordings(build):
 
 def test_the_same_input_gives_the_same_bytes(build):
     one, two = build("one"), build("two", rejected=REJECTED[::-1], mtf=STORED["mtf"][::-1])
-    for name in [*manifest_names(), "counts.json", "rejected.parquet"]:
+    for name in [*manifest_names(COLLECTIONS), "counts.json", "rejected.parquet"]:
         assert sha256_of(one / name) == sha256_of(two / name), name
 
 
@@ -201,7 +206,7 @@ def read(tmp_path):
 
 def test_own_lines_come_back(build):
     folder = build()
-    for name in manifest_names():
+    for name in manifest_names(COLLECTIONS):
         rows = read_manifest(folder / name)
         assert rows == lines(folder, name[:-6])
         assert all(list(row) == KEYS for row in rows)

@@ -43,7 +43,7 @@ def test_balance_is_logged(caplog):
         close_step("parse", [], rows_in=9, rows_out=4, left_out=5, max_rejected_share=0.0)
     assert caplog.messages == [
         "abc: 155 in, 154 out, 1 rejected",
-        "parse: 9 in, 4 out, 0 rejected, 5 not in subset",
+        "parse: 9 in, 4 out, 0 rejected, 5 left out",
     ]
 
 

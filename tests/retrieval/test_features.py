@@ -44,10 +44,15 @@ def noise(seconds):
 def work(tmp_path, monkeypatch):
     """A work tree with a catalogue of six pieces and an empty folder for recordings."""
     monkeypatch.chdir(tmp_path)
-    ids = ["pdmx/a", "pdmx/b", "pdmx/c", "pdmx/d", "pdmx/e", "wikimt_x/f"]
-    write_table(tmp_path / "catalog.parquet", pa.table({"id": ids}))
+    write_catalog(["pdmx/a", "pdmx/b", "pdmx/c", "pdmx/d", "pdmx/e", "wikimt_x/f"])
     (tmp_path / "recordings").mkdir()
     return tmp_path
+
+
+def write_catalog(ids, **named):
+    paths = [named.get(name.split("/")[1]) for name in ids]
+    columns = {"id": ids, "audio_path": pa.array(paths, pa.string())}
+    write_table(Path("catalog.parquet"), pa.table(columns))
 
 
 def extract(**changes):
@@ -59,6 +64,20 @@ def extract(**changes):
         settings=settings(**changes),
     )
     return pq.read_table("features.parquet")
+
+
+def test_a_recording_that_the_catalogue_names_is_taken_from_there(work):
+    Path("sdd").mkdir()
+    soundfile.write("sdd/7.2min.wav", noise(12.5), RATE)
+    soundfile.write("recordings/b.wav", noise(5), RATE)
+    soundfile.write("recordings/c.wav", noise(5), RATE)
+    names = ["pdmx/b", "song_describer/c", "song_describer/d"]
+    write_catalog(names, c="sdd/7.2min.wav", d="sdd/none.wav")
+    table = extract(max_rejected_share=0.5)
+    assert table.column("id").to_pylist() == ["pdmx/b", "song_describer/c"]
+    assert [len(rows) for rows in table.column("features").to_pylist()] == [1, 3]
+    (lost,) = read_rejected(Path("rejected.parquet"))
+    assert (lost.id, lost.kind) == ("song_describer/d", "unreadable_file")
 
 
 def test_one_row_per_window_for_each_piece_with_a_file(work, caplog):

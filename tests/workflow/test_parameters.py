@@ -17,7 +17,12 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 # Paths must lead somewhere, and a folder of recordings is needed where none are rendered.
 SPECIAL = {
     "corpus.folder": {"corpus.folder": "data/pdmx"},
-    "parse.midicaps_midi_folder": {"parse.midicaps_midi_folder": "data/pdmx/midicaps"},
+    "parse.collections.wikimt_x.path": {
+        "parse.collections.wikimt_x.path": "data/pdmx/wikimt-x-public.jsonl"
+    },
+    "parse.collections.midicaps.path": {
+        "parse.collections.midicaps.path": "data/pdmx/midicaps/train.json"
+    },
     "clamp3.start": {"clamp3.start": "data/pdmx"},
     "audio.source": {"audio.source": "folder", "audio.folder": "data/pdmx/mid"},
 }

@@ -202,3 +202,13 @@ def stage_stores(wildcards):
 def adapter_store(wildcards):
     """The store that an adapter's manifests point to."""
     return listings({"abc": "interleaved", "mtf": "mtf"}[wildcards.adapter])
+
+
+def guard_manifest(wildcards):
+    """What the adapter must not spoil: pieces of another collection, if there is one."""
+    guard = config["lora"]["guard"]
+    collection = guard[wildcards.adapter]
+    is_known = collection in COLLECTIONS and wildcards.adapter in MODALITIES[collection]
+    if not is_known or guard["action"] == "none":
+        return []
+    return [manifests(wildcards.adapter, "test", collection)]

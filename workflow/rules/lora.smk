@@ -1,16 +1,6 @@
 # LoRA adapters of the symbolic tower, one for scores (abc) and one for performances (mtf).
 
 
-def guard_manifest(wildcards):
-    """What the adapter must not spoil: pieces of another collection, if there is one."""
-    guard = config["lora"]["guard"]
-    collection = guard[wildcards.adapter]
-    is_known = collection in COLLECTIONS and wildcards.adapter in MODALITIES[collection]
-    if not is_known or guard["action"] == "none":
-        return []
-    return [manifests(wildcards.adapter, "test", collection)]
-
-
 rule lora:
     """Stage 10: LoRA adapters for scores and for performances."""
     input:

@@ -2,7 +2,7 @@
 
 from clamp3.config import CorpusConfig, ParseConfig, Splits
 from clamp3.data.catalog import build_catalog
-from clamp3.data.shards import list_parts
+from clamp3.data.listing import list_parts
 from clamp3.job import Job
 
 if __name__ == "__main__":

@@ -1,0 +1,114 @@
+"""A data set outside the pipeline: its pieces, texts and labels as files that commands read."""
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from clamp3.data import song_describer
+from clamp3.data.layouts import LABELLED, read_layout
+from clamp3.data.m4_rag import LAYOUT as M4_RAG
+from clamp3.data.m4_rag import parse_m4_rag
+from clamp3.data.rejected import Rejected
+from clamp3.data.sources import Parsed
+from clamp3.files import atomic_path, write_jsonl, write_text
+
+_MUSIC = ("mxl_path", "mid_path", "audio_path")
+_TEXTS = ("background", "analysis", "description", "scene")
+
+
+def export_data_set(
+    layout: str, path: Path, out: Path, *, music: Path | None = None, check_files: bool = True
+) -> Parsed:
+    """Read a data set and write it to the folder `out`; returns what was read.
+
+        pieces.jsonl     what is known of each piece
+        music/           its files by name, as links (copies where links cannot be made)
+        texts/           <name>.<field>.txt; of several captions <name>.<field>.1.txt, …
+        labels.csv       of labelled folders: id, label
+        manifest.jsonl   of m4_rag instead of all that: its usable lines
+        rejected.tsv     what could not be used, and why
+
+    `clamp3 embed` reads both folders, `clamp3 evaluate` pairs them by name, `clamp3 classify` takes
+    the labels. `layout`: one of clamp3.config.LAYOUTS, or m4_rag. Raises DataError as readers do.
+    """
+    out = Path(out)
+    if layout == M4_RAG:
+        parsed = parse_m4_rag(path, music=music, check_files=check_files)
+        out.mkdir(parents=True, exist_ok=True)
+        write_jsonl(out / "manifest.jsonl", parsed.columns.get("line", []))
+    else:
+        parsed = read_layout(layout, path, check_files=check_files)
+        out.mkdir(parents=True, exist_ok=True)
+        _write_pieces(parsed, layout, out)
+    _write_rejected(out / "rejected.tsv", parsed.rejected)
+    return parsed
+
+
+def _write_pieces(parsed: Parsed, layout: str, out: Path) -> None:
+    names = list(parsed.columns)
+    rows = zip(*parsed.columns.values(), strict=True)
+    pieces = [dict(zip(names, row, strict=True)) for row in rows]
+    files = dict(zip(_file_names(parsed.columns.get("id", [])), pieces, strict=True))
+    known = [{key: value for key, value in piece.items() if value} for piece in pieces]
+    write_jsonl(out / "pieces.jsonl", known)
+    with atomic_path(out / "music") as folder:
+        folder.mkdir()
+        for name, piece in files.items():
+            _put_music(folder, name, piece)
+    with atomic_path(out / "texts") as folder:
+        folder.mkdir()
+        for name, piece in files.items():
+            for field, text in _texts(piece, several=layout == song_describer.COLLECTION):
+                (folder / f"{name}.{field}.txt").write_text(text + "\n", encoding="utf-8")
+    if layout in LABELLED:
+        table = [("id", "label"), *((name, piece["genres"][0]) for name, piece in files.items())]
+        write_text(out / "labels.csv", _csv(table))
+
+
+def _file_names(ids: Iterable[str]) -> Iterator[str]:
+    """Names without dots, since files are paired by their names up to the first one."""
+    seen: set[str] = set()
+    for piece_id in ids:
+        name = base = piece_id.split("/", 1)[1].replace(".", "_")
+        number = 1
+        while name in seen:
+            number += 1
+            name = f"{base}-{number}"
+        seen.add(name)
+        yield name
+
+
+def _put_music(folder: Path, name: str, piece: dict) -> None:
+    if piece.get("leadsheet"):
+        (folder / f"{name}.abc").write_text(piece["leadsheet"], encoding="utf-8")
+    for path in (Path(piece[key]).absolute() for key in _MUSIC if piece.get(key)):
+        target = folder / f"{name}{path.suffix.lower()}"
+        try:
+            os.symlink(path, target)
+        except OSError:
+            shutil.copyfile(path, target)
+
+
+def _texts(piece: dict, *, several: bool) -> Iterator[tuple[str, str]]:
+    """(field, text); with `several`, (field.1, caption), … for a text of a caption a line."""
+    for field in _TEXTS:
+        text = piece.get(field)
+        if text and several:
+            captions = text.split("\n")
+            yield from ((f"{field}.{i}", caption) for i, caption in enumerate(captions, start=1))
+        elif text:
+            yield field, text
+
+
+def _csv(rows: Iterable[tuple[str, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _write_rejected(path: Path, rejected: list[Rejected]) -> None:
+    lines = ["\t".join(" ".join(str(cell).split()) for cell in row) for row in rejected]
+    write_text(path, "\n".join(["\t".join(Rejected._fields), *lines]) + "\n")

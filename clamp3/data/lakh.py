@@ -1,0 +1,194 @@
+"""The Lakh MIDI data set's three trees to catalogue columns.
+
+`lmd_full/1/<md5>.mid` holds files alone. `lmd_matched/T/R/A/TRAAA…/<md5>.mid` holds for each track
+of the Million Song Dataset the files that may be it; match_scores.json says how likely, and
+unique_tracks.txt of the Million Song Dataset how the track is called. `clean_midi/<artist>/
+<title>.mid` says so itself.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from clamp3.data.music_folders import music_files
+from clamp3.data.sources import Parsed, check_name, parse_rows, require_file
+from clamp3.data.texts import PieceFacts, one_line_text, write_texts
+from clamp3.errors import DataError, FormatError
+from clamp3.formats.modality import FileFormat
+
+COLLECTION = "lakh"
+TREES = ("lmd_full", "lmd_matched", "clean_midi")
+_MD5 = r"(?P<md5>[0-9a-f]{32})\.mid"
+_PLACES = {
+    "lmd_full": re.compile(rf"(?P<first>[0-9a-f])/(?=(?P=first)){_MD5}"),
+    "lmd_matched": re.compile(rf"[A-Z]/[A-Z]/[A-Z]/(?P<track>TR[0-9A-Z]{{16}})/{_MD5}"),
+    "clean_midi": re.compile(r"(?P<artist>[^/]+)/(?P<title>[^/]+)\.mid", re.IGNORECASE),
+}
+_LAYOUTS = {
+    "lmd_full": "<first digit>/<md5>.mid",
+    "lmd_matched": "A/B/C/TRABC…/<md5>.mid",
+    "clean_midi": "<artist>/<title>.mid",
+}
+_VERSION = re.compile(r"\.\d+$")
+_SEPARATOR = "<SEP>"
+
+
+class Track(NamedTuple):
+    """A track of the Million Song Dataset."""
+
+    artist: str | None
+    title: str | None
+
+
+def parse_lakh(folder: Path, *, collection: str = COLLECTION) -> Parsed:
+    """The catalogue columns of the MIDI files of one tree, sorted by path, and the rejects.
+
+    `folder` is lmd_full, lmd_matched or clean_midi (or a folder that holds one of them and no
+    other); which it is follows from how most of its files lie. The id is the collection and the
+    MD5, in clean_midi `<artist> - <title>`.
+
+    A piece counts once. In lmd_matched a file may stand under many tracks: the place with the best
+    score counts (match_scores.json in or beside the folder; without it the first by path). In
+    clean_midi the first version of a title counts (of `A.mid`, `A.1.mid`). Other places and
+    versions are left out. Pieces of lmd_full, and of lmd_matched without unique_tracks.txt in or
+    beside the folder, have no texts.
+
+    Kinds of rejects: `bad_path` (lies elsewhere than the others), `bad_value`; reasons name the
+    file. Raises DataError for a folder that holds no such tree, and for a damaged list.
+    """
+    folder = _tree_folder(Path(folder))
+    paths = music_files(folder, [FileFormat.MIDI])
+    tree = _tree_of(folder, paths)
+    place, titles, chosen = _PLACES[tree], {}, set(paths)
+    if tree == "clean_midi":
+        titles = _titles(paths)
+        chosen = set(_first_versions(paths, titles))
+    elif tree == "lmd_matched":
+        titles = _tracks(folder)
+        chosen = _best_places(folder, paths)
+
+    def name_of(row: dict) -> str:
+        found = place.fullmatch(row["path"])
+        if not found:
+            raise FormatError("bad_path", f"lies elsewhere than the other files of {tree}")
+        parts = found.groupdict()
+        name = parts.get("md5") or f"{parts['artist']} - {titles[row['path']].title}"
+        return f"{collection}/{check_name(name)}"
+
+    def read_piece(piece_id: str, row: dict) -> dict | None:
+        parts = place.fullmatch(row["path"]).groupdict()
+        track = titles.get(parts.get("track", row["path"]), Track(None, None))
+        return _piece(piece_id, folder / row["path"], track) if row["path"] in chosen else None
+
+    return parse_rows(((path, {"path": path}) for path in paths), collection, name_of, read_piece)
+
+
+def _piece(piece_id: str, path: Path, track: Track) -> dict:
+    facts = PieceFacts(title=track.title, artists=track.artist)
+    return {
+        "mid_path": str(path),
+        "title": track.title,
+        "artists": track.artist,
+        "background": write_texts(piece_id, facts).background,
+        "text": one_line_text(facts),
+    }
+
+
+def _tree_folder(folder: Path) -> Path:
+    inside = [name for name in TREES if (folder / name).is_dir()]
+    if len(inside) > 1:
+        raise DataError(f"{folder}: holds {' and '.join(inside)}; name one of them")
+    return folder / inside[0] if inside else folder
+
+
+def _tree_of(folder: Path, paths: list[str]) -> str:
+    """The tree in whose layout most files lie, and at least one."""
+    counts = {name: sum(map(bool, map(place.fullmatch, paths))) for name, place in _PLACES.items()}
+    # A file of lmd_full also looks like an artist and a title.
+    counts["clean_midi"] -= counts["lmd_full"]
+    tree = max(counts, key=counts.__getitem__)
+    if not counts[tree]:
+        layouts = "; ".join(f"{name}: {layout}" for name, layout in _LAYOUTS.items())
+        raise DataError(f"{folder}: {len(paths)} MIDI files, none where Lakh has them ({layouts})")
+    return tree
+
+
+def _words(name: str) -> str | None:
+    return " ".join(name.replace("_", " ").split()) or None
+
+
+def _titles(paths: list[str]) -> dict[str, Track]:
+    """What clean_midi's folders and names say; `A.1` is `A` where there is an `A` beside it."""
+    known = {str(PurePosixPath(path).with_suffix("")) for path in paths}
+    titles = {}
+    for path in map(PurePosixPath, paths):
+        name = _VERSION.sub("", path.stem)
+        title = name if str(path.parent / name) in known else path.stem
+        titles[str(path)] = Track(_words(path.parent.name), _words(title))
+    return titles
+
+
+def _first_versions(paths: list[str], titles: dict[str, Track]) -> Iterator[str]:
+    seen = set()
+    for path in sorted(paths, key=lambda path: (len(path), path)):  # A.mid before A.1.mid
+        if titles[path] not in seen:
+            seen.add(titles[path])
+            yield path
+
+
+def _best_places(folder: Path, paths: list[str]) -> set[str]:
+    """For each file the path under the track that it most likely is."""
+    scores = _match_scores(folder)
+    best: dict[str, tuple[float, str]] = {}
+    for path in paths:  # of equals the first by path stays
+        found = _PLACES["lmd_matched"].fullmatch(path)
+        if found:
+            score = scores.get(found["track"], {}).get(found["md5"], 0.0)
+            if found["md5"] not in best or score > best[found["md5"]][0]:
+                best[found["md5"]] = score, path
+    return {path for _, path in best.values()}
+
+
+def _beside(folder: Path, name: str) -> Path | None:
+    return next((p for p in (folder / name, folder.parent / name) if p.exists()), None)
+
+
+def _match_scores(folder: Path) -> dict[str, dict[str, float]]:
+    path = _beside(folder, "match_scores.json")
+    if path is None:
+        return {}
+    require_file(path, "match_scores.json of the Lakh MIDI data set")
+    expected = "expected {track: {md5: score}}, as match_scores.json of Lakh has"
+    try:
+        scores = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}); {expected}") from error
+    if not isinstance(scores, dict):
+        raise DataError(f"{path}: JSON {type(scores).__name__}; {expected}")
+    for track, files in scores.items():
+        sound = isinstance(files, dict) and all(
+            isinstance(score, int | float) for score in files.values()
+        )
+        if not sound:
+            raise DataError(f"{path}: {track} has {files!r:.60}; {expected}")
+    return scores
+
+
+def _tracks(folder: Path) -> dict[str, Track]:
+    """By track id; of lines `TRAAA…<SEP>song id<SEP>artist<SEP>title`."""
+    path = _beside(folder, "unique_tracks.txt")
+    if path is None:
+        return {}
+    require_file(path, "unique_tracks.txt of the Million Song Dataset")
+    tracks = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        cells = line.decode("utf-8", "replace").split(_SEPARATOR)
+        if len(cells) != 4:
+            raise DataError(
+                f"{path}, line {number}: {len(cells)} cells; expected track, song, artist and "
+                f"title with {_SEPARATOR} between them"
+            )
+        tracks[cells[0]] = Track(_words(cells[2]), _words(cells[3]))
+    return tracks
