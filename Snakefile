@@ -52,6 +52,11 @@ for stage in ACTIVE_STAGES:
     include: f"workflow/rules/{stage}.smk"
 
 
+if not UNDER_DVC:
+
+    include: "workflow/rules/tables.smk"
+
+
 rule all:
     """The active stages: all of them, or under DVC the one that it runs."""
     default_target: True

@@ -48,7 +48,7 @@ def embed_model(
     out: Path,
     settings: EmbedConfig,
     *,
-    adapters: dict[str, Path] | None = None,
+    adapters: dict[str, Path | None] | None = None,
     root: Path = Path("."),
     device: str | None = None,
 ) -> None:
@@ -56,8 +56,8 @@ def embed_model(
 
     `manifests`: files <collection>-<modality>-<split>.jsonl. A table is written for each
     collection's texts, field by field, and for each modality it has a manifest of; it holds the
-    pieces of all splits given, and may be empty. `adapters` (modality → folder): then only the
-    tables of these modalities are written, each with its adapter in the symbolic tower. `root`:
+    pieces of all splits given, and may be empty. `adapters` (modality → folder or none): then only
+    the tables of these modalities are written, each with its adapter in the symbolic tower. `root`:
     what the manifests' paths are relative to. `device`: None takes a GPU where there is one.
 
     Pieces that cannot be embedded stand in out/rejected.parquet. Raises DataError when that is

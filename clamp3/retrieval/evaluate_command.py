@@ -1,75 +1,39 @@
 """What `clamp3 evaluate` does: figures of one retrieval task with intervals, against another model.
 
-The gallery is every reference, with or without a query; queries without a right reference are
-counted and listed. Figures are told under both rules for ties (see `metrics`).
+Queries without a right reference, and references that no query asks for, are counted and listed.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import pyarrow as pa
 
-from clamp3.errors import ConfigError, DataError
+from clamp3.errors import DataError
 from clamp3.files import write_table
-from clamp3.retrieval.intervals import (
-    LEVEL,
-    mean_intervals,
-    median_interval,
-    paired_difference,
+from clamp3.retrieval.figures import (
+    RULES,
+    Ranked,
+    Task,
+    figures_of,
+    parts_of,
+    rank,
+    rank_table,
+    rounded,
+    rounded_interval,
+    some,
 )
-from clamp3.retrieval.keys import NO_KEY, Groups, group, keys_of
-from clamp3.retrieval.metrics import TIE_RULE, Ranking, Ties, summarise
-from clamp3.retrieval.ranking import Placed, chance_gain, rank_groups, with_ties
-from clamp3.retrieval.vector_files import Read, read_embeddings, refuse_two_models
+from clamp3.retrieval.intervals import paired_difference
+from clamp3.retrieval.keys import NO_KEY, keys_of
+from clamp3.retrieval.metrics import TIE_RULE
+from clamp3.retrieval.ranking import with_ties
+from clamp3.retrieval.vector_files import Read, read_embeddings
 from clamp3.retrieval.vectors import Vectors
 
-HITS_AT = (1, 5, 10, 100)
-DIGITS = 6
-SHOWN = 3  # of the keys of each side where none agree
-RULES: tuple[Ties, ...] = ("mean", "optimistic")
 PAIRED_TEST = (
     "sign-flip permutation test on reciprocal ranks, two-sided, one draw for each key; the "
     "difference is second minus first, its interval a bootstrap (BCa) over keys"
 )
-
-
-@dataclass(frozen=True)
-class Task:
-    """How queries and references are compared.
-
-    `by`: see `keys_of`; `matched_only`: references that no query asks for leave the gallery;
-    `ties`: the rule of intervals, test and saved ranks; `per`: queries are told apart by this, too
-    (as `by`).
-    """
-
-    by: str = "name"
-    hits_at: Sequence[int] = HITS_AT
-    ties: Ties = "mean"
-    matched_only: bool = False
-    per: str | None = None
-    seed: int = 0
-
-    def __post_init__(self):
-        if not self.hits_at or min(self.hits_at) < 1:
-            raise ConfigError("hits are counted at ranks from 1, at least at one")
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """One task done: the two sides, who belongs together, and where everything stands."""
-
-    queries: Vectors
-    references: Vectors
-    groups: Groups
-    placed: Placed
-
-    @property
-    def clusters(self) -> np.ndarray:
-        """The key's number of each matched query."""
-        return self.groups.queries[self.placed.rows]
 
 
 def evaluate(
@@ -97,61 +61,16 @@ def evaluate(
         "tie_rule": TIE_RULE,
         "ties": task.ties,
     }
-    report |= figures(ranked, task) | _left_out(ranked, sides, task)
+    report |= figures_of(ranked, task) | _left_out(ranked, sides, task)
     if task.per:
-        report["per"] = {"of": task.per, "parts": _parts(ranked, task)}
+        report["per"] = {"of": task.per, "parts": parts_of(ranked, task)}
     if against:
         others = [read_embeddings(path).vectors for path in against]
         report["against"] = {"queries": str(against[0]), "references": str(against[1])}
         report["against"] |= compare((sides[0].vectors, sides[1].vectors), tuple(others), task)
     if ranks:
-        write_ranks(ranks, ranked, task.ties)
+        write_table(ranks, rank_table(ranked, task.ties))
     return report
-
-
-def rank(queries: Vectors, references: Vectors, task: Task) -> Ranked:
-    """Where the right references of the queries stand.
-
-    Raises DataError where no query has a right reference, or the sides are of two models.
-    """
-    refuse_two_models(queries, references)
-    keys = keys_of(queries, task.by), keys_of(references, task.by)
-    groups = group(*keys)
-    if groups.keys in ([], [""]):
-        raise DataError(
-            f"no pairs by {task.by}: the keys of queries are such as {_some(keys[0])}, those of "
-            f"references such as {_some(keys[1])}"
-        )
-    gallery = references
-    if task.matched_only:
-        kept = np.flatnonzero(groups.references != NO_KEY)
-        gallery = references.take(kept)
-        groups = Groups(groups.queries, groups.references[kept], groups.keys)
-    placed = rank_groups(queries.embeddings, gallery.embeddings, groups)
-    return Ranked(queries, gallery, groups, placed)
-
-
-def figures(ranked: Ranked, task: Task) -> dict:
-    """Figures under both rules for ties, intervals under the task's, and chance.
-
-    A hit among as many as the gallery holds is certain, and has no interval.
-    """
-    placed = ranked.placed
-    summaries = {}
-    for ties in RULES:
-        summaries[ties] = summarise(with_ties(placed.ranking, ties), task.hits_at)
-        summaries[ties]["ndcg"] = float(np.mean(_gain(placed, ties)))
-    chance = summaries["mean"]["chance"]
-    chance["ndcg"] = chance_gain(placed.ranking.references, placed.ranking.right)
-    names = ["mrr", *(f"hit@{k}" for k in task.hits_at), "ndcg", "median_rank", "mean_rank"]
-    return {
-        "figures": {
-            ties: {name: round(summary[name], DIGITS) for name in names}
-            for ties, summary in summaries.items()
-        },
-        "intervals": {"level": LEVEL} | _intervals(ranked, task),
-        "chance": {name: round(chance[name], DIGITS) for name in names if name in chance},
-    }
 
 
 def compare(first: tuple[Vectors, Vectors], second: tuple[Vectors, Vectors], task: Task) -> dict:
@@ -172,37 +91,11 @@ def compare(first: tuple[Vectors, Vectors], second: tuple[Vectors, Vectors], tas
         "test": PAIRED_TEST,
         "common_queries": len(runs[0].placed.rows),
         "common_references": len(runs[0].references.ids),
-        "mrr": [_rounded(values.mean()) for values in reciprocal],
-        "difference": _rounded(found.mean),
-        "interval": _rounded_interval(found.interval),
-        "p_value": _rounded(found.p_value),
+        "mrr": [rounded(values.mean()) for values in reciprocal],
+        "difference": rounded(found.mean),
+        "interval": rounded_interval(found.interval),
+        "p_value": rounded(found.p_value),
     }
-
-
-def write_ranks(path: Path, ranked: Ranked, ties: Ties) -> None:
-    """A table with a row for each matched query, in the order of the queries.
-
-    Columns: query, key, reference (the best right one), right (how many are right), similarity,
-    better and tied (wrong references above, and references level, the right one counted), rank,
-    reciprocal_rank and ndcg under the rule for ties.
-    """
-    placed = ranked.placed
-    ranking = with_ties(placed.ranking, ties)
-    table = pa.table(
-        {
-            "query": [ranked.queries.ids[row] for row in placed.rows],
-            "key": [ranked.groups.keys[key] for key in ranked.clusters],
-            "reference": [ranked.references.ids[row] for row in placed.best],
-            "right": ranking.right,
-            "similarity": placed.similarity,
-            "better": ranking.better,
-            "tied": placed.ranking.tied,
-            "rank": ranking.ranks,
-            "reciprocal_rank": ranking.reciprocal_ranks,
-            "ndcg": _gain(placed, ties),
-        }
-    )
-    write_table(path, table.replace_schema_metadata({"ties": ties}))
 
 
 def lines(report: dict) -> list[str]:
@@ -256,34 +149,6 @@ def _range(interval: Sequence[float] | None) -> str:
     return f"{interval[0]:.4f} … {interval[1]:.4f}" if interval else ""
 
 
-def _gain(placed: Placed, ties: Ties) -> np.ndarray:
-    return placed.gain if ties == "mean" else placed.first_gain
-
-
-def _intervals(ranked: Ranked, task: Task) -> dict:
-    ranking: Ranking = with_ties(ranked.placed.ranking, task.ties)
-    shares = {"mrr": ranking.reciprocal_ranks, "ndcg": _gain(ranked.placed, task.ties)}
-    shares |= {f"hit@{k}": ranking.hits(k) for k in task.hits_at if k < ranking.references}
-    columns, clusters = np.stack(list(shares.values()), axis=1), ranked.clusters
-    found = mean_intervals(columns, clusters, shares=True, seed=task.seed)
-    found += mean_intervals(ranking.ranks[:, None], clusters, seed=task.seed)
-    intervals = dict.fromkeys(["mrr", *(f"hit@{k}" for k in task.hits_at)])
-    intervals |= zip([*shares, "mean_rank"], map(_rounded_interval, found), strict=True)
-    median = median_interval(ranking.ranks, ranked.clusters, seed=task.seed)
-    return intervals | {"median_rank": _rounded_interval(median)}
-
-
-def _parts(ranked: Ranked, task: Task) -> dict:
-    """The figures of the queries of each value, in the same gallery; values sorted."""
-    values = np.array(keys_of(ranked.queries, task.per))[ranked.placed.rows]
-    parts = {}
-    for value in np.unique(values):
-        places = np.flatnonzero(values == value)
-        part = replace(ranked, placed=ranked.placed.take(places))
-        parts[str(value)] = {"matched_queries": len(places)} | figures(part, task)
-    return parts
-
-
 def _left_out(ranked: Ranked, sides: Sequence[Read], task: Task) -> dict:
     queries, references = (side.vectors.ids for side in sides)
     keys = set(ranked.groups.keys)
@@ -320,8 +185,8 @@ def _common(first: Vectors, second: Vectors) -> tuple[list[int], list[int]]:
     rows = [(row, places[name]) for row, name in enumerate(names[0]) if name in places]
     if not rows:
         raise DataError(
-            f"the two models have nothing in common: ids such as {_some(first.ids)} and "
-            f"{_some(second.ids)}; embed the same files with both"
+            f"the two models have nothing in common: ids such as {some(first.ids)} and "
+            f"{some(second.ids)}; embed the same files with both"
         )
     return [row for row, _ in rows], [row for _, row in rows]
 
@@ -339,15 +204,3 @@ def _names(vectors: Vectors, labels: Sequence[str], *, whole: bool) -> list[tupl
         names.append((*key, seen[key]))
         seen[key] += 1
     return names
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in list(dict.fromkeys(names))[:SHOWN])
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), DIGITS)
-
-
-def _rounded_interval(interval: tuple[float, float] | None) -> list[float] | None:
-    return None if interval is None else [_rounded(end) for end in interval]

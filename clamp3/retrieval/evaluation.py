@@ -3,14 +3,19 @@
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
 
 from clamp3.config import EvaluateConfig
 from clamp3.errors import DataError
-from clamp3.files import read_jsonl, write_json
-from clamp3.retrieval.metrics import TIE_RULE, retrieval_metrics
-from clamp3.retrieval.pairing import pair_by_id
+from clamp3.files import read_jsonl, write_json, write_table
+from clamp3.retrieval.figures import Ranked, Task, figures_of, parts_of, rank, rank_table
+from clamp3.retrieval.intervals import LEVEL
+from clamp3.retrieval.keys import NO_KEY
+from clamp3.retrieval.metrics import TIE_RULE
 from clamp3.retrieval.vectors import Vectors, manifest_name, read_vectors
 
 log = logging.getLogger(__name__)
@@ -18,7 +23,9 @@ log = logging.getLogger(__name__)
 MODALITIES = ("text", "abc", "mtf", "audio")
 TRAINED_COLLECTION = "pdmx"  # evaluated with one text field; the others with each they have
 HELD_OUT = "test"
-DIGITS = 6
+UNTOLD = "not told"  # of a language
+NO_VECTOR, NO_PARTNER = "no_vector", "no_partner"
+UNMATCHED = ("collection", "direction", "side", "modality", "id", "reason")
 
 
 @dataclass(frozen=True)
@@ -31,8 +38,31 @@ class Side:
     vectors: Vectors
 
 
+@dataclass(frozen=True)
+class Collection:
+    """What is held out of a collection, and its vectors.
+
+    `held_out[modality]`: the ids of its pieces, each with its language; text has those of all
+    modalities. `tables[modality]`: the vectors of those of them that have any.
+    """
+
+    held_out: dict[str, dict[str, str]]
+    tables: dict[str, Vectors] = field(default_factory=dict)
+
+    def missing(self, modality: str) -> list[str]:
+        """The held-out ids without a vector, sorted; a piece need not have a text."""
+        ids = set(self.tables[modality].ids) if modality in self.tables else set()
+        return sorted(self.held_out[modality].keys() - ids) if modality != "text" else []
+
+
 def evaluate_model(
-    embeddings: Sequence[Path], manifests: Sequence[Path], out: Path, settings: EvaluateConfig
+    embeddings: Sequence[Path],
+    manifests: Sequence[Path],
+    out: Path,
+    settings: EvaluateConfig,
+    *,
+    ranks: Path | None = None,
+    unmatched: Path | None = None,
 ) -> dict:
     """Rank held-out pieces in every direction; the results, which are also written to `out`.
 
@@ -42,37 +72,57 @@ def evaluate_model(
     is left out. A gallery holds every held-out piece of its modality that has a vector, and every
     one with a partner there is a query.
 
+    Each direction has its figures with ties shared, chance, 95 % intervals, the figures with ties
+    in favour of the right one (`optimistic`), counts, and `languages`, the same by the language of
+    the query, where the manifests tell of several. `ranks`: a table to write with a row for each
+    query; `unmatched`: one of held-out pieces without a vector (in no direction), of queries that
+    nothing answers and of references that nothing asks for.
+
     Raises DataError where tables come from different models, a manifest is of
     another split, or nothing can be ranked.
     """
-    held_out = _held_out(manifests)
-    tables = {name: _tables(embeddings, name, ids) for name, ids in held_out.items()}
-    _refuse_mixture(tables)
-    results, fingerprints = {}, {}
-    for collection, modalities in tables.items():
-        for modality, vectors in modalities.items():
-            fingerprints.setdefault(modality, vectors.origin.fingerprint)
-        directions = dict(_directions(_sides(modalities, collection, settings), settings))
-        if directions:
-            results[collection] = directions
+    found = read_collections(embeddings, manifests)
+    refuse_mixture(found)
+    results: dict[str, dict] = {}
+    places: list[pa.Table] = []
+    lone = [row for name, collection in found.items() for row in _without_vector(name, collection)]
+    for name, collection in found.items():
+        for direction, header, ranked in _directions(name, collection, settings):
+            entry = header | _figures(ranked, settings)
+            results.setdefault(name, {})[direction] = entry
+            places.append(_place_table(name, direction, ranked))
+            lone += _without_partner(name, direction, header, ranked)
     if not results:
         raise DataError(
             f"nothing to evaluate: {', '.join(map(str, embeddings))} hold no two modalities of "
-            f"the held-out pieces of {', '.join(held_out) or 'any collection'}"
+            f"the held-out pieces of {', '.join(found) or 'any collection'}"
         )
     report = {
         "tie_rule": TIE_RULE,
         "hits_at": list(settings.hits_at),
-        "fingerprints": fingerprints,
+        "interval_level": LEVEL,
+        "fingerprints": _fingerprints(found),
+        "coverage": {name: _coverage(collection) for name, collection in found.items()},
         "collections": results,
     }
     write_json(out, report)
+    if ranks:
+        write_table(ranks, pa.concat_tables(places))
+    if unmatched:
+        schema = pa.schema([(name, pa.string()) for name in UNMATCHED])
+        rows = [dict(zip(UNMATCHED, row, strict=True)) for row in lone]
+        write_table(unmatched, pa.Table.from_pylist(rows, schema))
     return report
 
 
-def _held_out(manifests: Sequence[Path]) -> dict[str, dict[str, set[str]]]:
-    """The ids of the held-out pieces by collection (the trained one first) and modality."""
-    found: dict[str, dict[str, set[str]]] = {}
+def read_collections(
+    embeddings: Sequence[Path], manifests: Sequence[Path]
+) -> dict[str, Collection]:
+    """What is held out, by collection (the trained one first), with its vectors.
+
+    Raises DataError for a manifest of another split.
+    """
+    found: dict[str, Collection] = {}
     for path in map(Path, manifests):
         collection, modality, split = manifest_name(path)
         if split != HELD_OUT:
@@ -80,18 +130,24 @@ def _held_out(manifests: Sequence[Path]) -> dict[str, dict[str, set[str]]]:
                 f"{path}: pieces of split {split}; figures are only told of held-out pieces, "
                 f"expected manifests of split {HELD_OUT}"
             )
-        ids = {row["id"] for _, row in read_jsonl(path)}
-        modalities = found.setdefault(collection, {"text": set()})
-        modalities.setdefault(modality, set()).update(ids)
-        modalities["text"] |= ids
+        pieces = {row["id"]: row.get("language") or UNTOLD for _, row in read_jsonl(path)}
+        held_out = found.setdefault(collection, Collection({"text": {}})).held_out
+        held_out.setdefault(modality, {}).update(pieces)
+        held_out["text"].update(pieces)
+    for name, collection in found.items():
+        collection.tables.update(_tables(embeddings, name, collection.held_out))
+        for modality in collection.tables:
+            missing, pieces = collection.missing(modality), len(collection.held_out[modality])
+            if missing:
+                what = f"{name} {modality}: {len(missing)} of {pieces}"
+                log.warning("%s held-out pieces have no vector", what)
     return {name: found[name] for name in sorted(found, key=lambda n: (n != TRAINED_COLLECTION, n))}
 
 
 def _tables(
-    embeddings: Sequence[Path], collection: str, held_out: dict[str, set[str]]
-) -> dict[str, Vectors]:
-    """The held-out vectors of each modality that has any."""
-    tables = {}
+    embeddings: Sequence[Path], collection: str, held_out: dict[str, dict[str, str]]
+) -> Iterator[tuple[str, Vectors]]:
+    """Yield the held-out vectors of each modality that has any."""
     for modality in MODALITIES:
         ids = held_out.get(modality)
         paths = [Path(folder) / collection / f"{modality}.parquet" for folder in embeddings]
@@ -100,19 +156,16 @@ def _tables(
             continue
         vectors = read_vectors(path)
         kept = vectors.take([row for row, name in enumerate(vectors.ids) if name in ids])
-        missing = len(ids) - len(set(kept.ids))
-        if missing and modality != "text":  # a piece need not have a text
-            log.warning("%s: %d of %d held-out pieces have no vector", path, missing, len(ids))
         if kept.ids:
-            tables[modality] = kept
-    return tables
+            yield modality, kept
 
 
-def _refuse_mixture(tables: dict[str, dict[str, Vectors]]) -> None:
+def refuse_mixture(found: dict[str, Collection]) -> None:
+    """Raise DataError where tables come from different models."""
     spaces: dict[str, str] = {}
-    for collection, modalities in tables.items():
-        for modality, vectors in modalities.items():
-            spaces.setdefault(vectors.origin.space, f"{collection} {modality}")
+    for name, collection in found.items():
+        for modality, vectors in collection.tables.items():
+            spaces.setdefault(vectors.origin.space, f"{name} {modality}")
     if len(spaces) > 1:
         raise DataError(
             f"embeddings of {' and '.join(spaces.values())} come from different models and cannot "
@@ -120,13 +173,38 @@ def _refuse_mixture(tables: dict[str, dict[str, Vectors]]) -> None:
         )
 
 
-def _sides(tables: dict[str, Vectors], collection: str, settings: EvaluateConfig) -> list[Side]:
+def _fingerprints(found: dict[str, Collection]) -> dict[str, str]:
+    """Which model, with its adapter, made the vectors of each modality."""
+    fingerprints: dict[str, str] = {}
+    for collection in found.values():
+        for modality, vectors in collection.tables.items():
+            fingerprints.setdefault(modality, vectors.origin.fingerprint)
+    return fingerprints
+
+
+def _coverage(collection: Collection) -> dict[str, dict[str, int]]:
+    """How many pieces of each modality are held out, and how many of them have a vector."""
+    return {
+        name: {
+            "held_out": len(collection.held_out[name]),
+            "embedded": len(set(collection.tables[name].ids)) if name in collection.tables else 0,
+        }
+        for name in MODALITIES
+        if name in collection.held_out
+    }
+
+
+def sides_of(tables: dict[str, Vectors], text_field: str | None) -> list[Side]:
+    """What can ask and be asked for; of the texts each field, or the one that is named, as `text`.
+
+    What has no vectors is left out.
+    """
     sides = []
     for modality, vectors in tables.items():
         if modality != "text":
             sides.append(Side(modality, modality, None, vectors))
-        elif collection == TRAINED_COLLECTION:
-            sides.append(_text_side("text", vectors, settings.text_field))
+        elif text_field:
+            sides.append(_text_side("text", vectors, text_field))
         else:
             fields = sorted(set(vectors.labels["field"]))
             sides.extend(_text_side(name, vectors, name) for name in fields)
@@ -138,27 +216,81 @@ def _text_side(name: str, texts: Vectors, text_field: str) -> Side:
     return Side(name, "text", text_field, texts.take(rows))
 
 
-def _directions(sides: list[Side], settings: EvaluateConfig) -> Iterator[tuple[str, dict]]:
-    for query, reference in itertools.permutations(sides, 2):
-        if query.modality == reference.modality:
+def _directions(
+    name: str, collection: Collection, settings: EvaluateConfig
+) -> Iterator[tuple[str, dict, Ranked]]:
+    """Yield the name of each direction, who asks whom, and where everything stands."""
+    one_field = settings.text_field if name == TRAINED_COLLECTION else None
+    for query, reference in itertools.permutations(sides_of(collection.tables, one_field), 2):
+        shared = set(query.vectors.ids) & set(reference.vectors.ids)
+        if query.modality == reference.modality or not shared:
             continue
-        pairing = pair_by_id(query.vectors.ids, reference.vectors.ids)
-        if not len(pairing.queries):
-            continue
-        figures = retrieval_metrics(
-            query.vectors.embeddings[pairing.queries],
-            reference.vectors.embeddings,
-            pairing.targets,
-            hits_at=settings.hits_at,
+        languages = [collection.held_out[query.modality][name] for name in query.vectors.ids]
+        asked = replace(query.vectors, labels=query.vectors.labels | {"language": languages})
+        header = {
+            "query": query.modality,
+            "reference": reference.modality,
+            "text_field": query.field or reference.field,
+        }
+        yield (
+            f"{query.name}_to_{reference.name}",
+            header,
+            rank(asked, reference.vectors, Task(by="id")),
         )
-        field = query.field or reference.field
-        header = {"query": query.modality, "reference": reference.modality, "text_field": field}
-        yield f"{query.name}_to_{reference.name}", header | _rounded(figures)
 
 
-def _rounded(figures: dict) -> dict:
-    """Floats to `DIGITS` decimals: what lies beyond is noise and would show as a change."""
-    return {
-        name: _rounded(value) if isinstance(value, dict) else round(value, DIGITS)
-        for name, value in figures.items()
+def _figures(ranked: Ranked, settings: EvaluateConfig) -> dict:
+    """The figures of a direction, those with shared ties uppermost, and those of each language."""
+    task = Task(by="id", hits_at=settings.hits_at, per="language")
+    counts = {
+        "unmatched_queries": int((ranked.groups.queries == NO_KEY).sum()),
+        "unmatched_references": int((ranked.groups.references == NO_KEY).sum()),
     }
+    found = _flat(ranked, len(ranked.placed.rows), figures_of(ranked, task)) | {"counts": counts}
+    asked = ranked.queries.labels["language"]
+    if len({asked[row] for row in ranked.placed.rows}) > 1:
+        found["languages"] = {
+            name: _flat(ranked, part["matched_queries"], part)
+            for name, part in parts_of(ranked, task).items()
+        }
+    return found
+
+
+def _flat(ranked: Ranked, queries: int, told: dict) -> dict:
+    head = {"queries": queries, "references": len(ranked.references.ids)}
+    intervals = {name: ends for name, ends in told["intervals"].items() if name != "level"}
+    return (
+        head
+        | told["figures"]["mean"]
+        | {"chance": told["chance"], "intervals": intervals}
+        | {"optimistic": told["figures"]["optimistic"]}
+    )
+
+
+def _place_table(collection: str, direction: str, ranked: Ranked) -> pa.Table:
+    """The rows of `rank_table`, after columns collection, direction and language."""
+    table, rows = rank_table(ranked, "mean"), ranked.placed.rows
+    columns = {
+        "collection": [collection] * len(rows),
+        "direction": [direction] * len(rows),
+        "language": [ranked.queries.labels["language"][row] for row in rows],
+    }
+    return pa.table(columns | {name: table[name] for name in table.column_names if name != "key"})
+
+
+def _without_vector(name: str, collection: Collection) -> Iterator[tuple[str, ...]]:
+    for modality in sorted(collection.held_out):
+        for piece in collection.missing(modality):
+            yield name, "", "", modality, piece, NO_VECTOR
+
+
+def _without_partner(
+    name: str, direction: str, header: dict, ranked: Ranked
+) -> Iterator[tuple[str, ...]]:
+    sides = (
+        ("query", ranked.queries.ids, ranked.groups.queries),
+        ("reference", ranked.references.ids, ranked.groups.references),
+    )
+    for side, ids, keys in sides:
+        for row in np.flatnonzero(keys == NO_KEY):
+            yield name, direction, side, header[side], ids[row], NO_PARTNER

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from clamp3.randomness import stable_hash
-from clamp3.retrieval.metrics import ranks
-from clamp3.retrieval.pairing import pair_by_id
+from clamp3.retrieval.keys import group
+from clamp3.retrieval.ranking import rank_groups
 from clamp3.retrieval.vectors import Vectors
 
 SHOWN = 3
@@ -37,20 +37,19 @@ def choose_examples(queries: Vectors, references: Vectors, count: int) -> list[E
 
     So which ones are shown does not depend on how well the model did.
     """
-    pairing = pair_by_id(queries.ids, references.ids)
+    partners = set(references.ids)
     order = sorted(
-        range(len(pairing.queries)),
-        key=lambda place: stable_hash(queries.ids[pairing.queries[place]], "example"),
+        (row for row, name in enumerate(queries.ids) if name in partners),
+        key=lambda row: stable_hash(queries.ids[row], "example"),
     )[:count]
-    if not order:
-        return []
-    asked = queries.take(pairing.queries[order])
-    places = ranks(
-        asked.embeddings, references.embeddings, [pairing.targets[place] for place in order]
-    )
+    asked = queries.take(order)
+    groups = group(asked.ids, references.ids)
+    placed = rank_groups(asked.embeddings, references.embeddings, groups)
     return [
         Example(name, float(place), len(references.ids), _answers(name, vector, references))
-        for name, vector, place in zip(asked.ids, asked.embeddings, places, strict=True)
+        for name, vector, place in zip(
+            asked.ids, asked.embeddings, placed.ranking.ranks, strict=True
+        )
     ]
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from clamp3.errors import ConfigError
-from clamp3.retrieval.pairing import name_key
 from clamp3.retrieval.vectors import Vectors
 
 NO_KEY = -1
@@ -35,8 +34,7 @@ class Groups:
 def keys_of(vectors: Vectors, by: str) -> list[str]:
     """The key of each row: `name`, `folder`, `id`, or what a column of the table says.
 
-    `name` is the path up to the first dot of the file's name, the originals' rule; `folder` the
-    path of the folder.
+    `name` is that of `name_key`; `folder` the path of the folder.
 
     Raises ConfigError where there is no such column.
     """
@@ -50,6 +48,20 @@ def keys_of(vectors: Vectors, by: str) -> list[str]:
         known = ", ".join(["name", "folder", "id", *sorted(vectors.labels)])
         raise ConfigError(f"--by {by}: no such column in the embeddings; possible are {known}")
     return [str(value) for value in vectors.labels[by]]
+
+
+def name_key(path: str) -> str:
+    """The relative path of a file with its name up to the first dot: `a.b/s.v1.npy` → `a.b/s`.
+
+    So `a/song.v1.en.npy` and `a/song.v2.npy` both ask for `a/song.npy`.
+
+    Source: sanderwood/clamp3@9016d2b inference/clamp3_eval.py
+    Differs: every reference of the same name is a right one, because which of them the originals
+    take depends on the order of the file system; queries without a reference are counted and left
+    out, where the originals stop.
+    """
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + name.split(".", 1)[0]
 
 
 def group(queries: Sequence[str], references: Sequence[str]) -> Groups:

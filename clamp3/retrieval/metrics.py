@@ -1,6 +1,6 @@
-"""Retrieval figures from embeddings: where the right reference stands, and what chance gives.
+"""Retrieval figures from rankings: where the right reference stands, and what chance gives.
 
-Conventions: similarity is the cosine, computed in double precision; ranks count from 1.
+Conventions: similarity is the cosine, of double precision; ranks count from 1.
 
 Ties: references whose similarity to the query differs by no more than `TIE_TOLERANCE` from that
 of the right one are level with it. A rank is then the mean of the places the level ones take up,
@@ -10,19 +10,15 @@ the right reference first among the level ones, as the original programs do; a c
 then scores 1.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from clamp3.errors import DataError
-
 Ties = Literal["mean", "optimistic"]
-Targets = np.ndarray | Sequence[int] | Sequence[Sequence[int]]
 
 TIE_TOLERANCE = 1e-6  # what single precision leaves of two equal cosines
-CHUNK_NUMBERS = 2**23  # similarities held at once: 64 MiB
 TIE_RULE = (
     "Equal similarities share their places: a rank is the mean of the tied places, and MRR and "
     "Hit@k are expected values over all orders of the tied references."
@@ -61,52 +57,6 @@ class Ranking:
     def hits(self, at: int) -> np.ndarray:
         """Chance [Q] that the right reference is among the first `at`, in random order of ties."""
         return np.clip((at - self.better) / self.tied, 0, 1)
-
-
-def rank_targets(
-    queries: np.ndarray, references: np.ndarray, targets: Targets, *, ties: Ties = "mean"
-) -> Ranking:
-    """The ranking of queries [Q, D] against references [R, D] by cosine.
-
-    `targets`: for each query the row of its right reference, or a sequence of rows. A zero vector
-    has cosine 0 to everything. Only a chunk of the similarities is held at a time.
-
-    Raises DataError for other shapes, a target out of range or none, NaN and infinity.
-    """
-    queries, references = _unit_rows(queries, "queries"), _unit_rows(references, "references")
-    if queries.shape[1] != references.shape[1]:
-        raise DataError(
-            f"queries are {queries.shape[1]} wide and references {references.shape[1]}: expected "
-            "the same width (vectors of two different models?)"
-        )
-    rows = _target_rows(targets, len(queries), len(references))
-    counts = [
-        _count(queries[chunk] @ references.T, rows[chunk])
-        for chunk in _chunks(len(queries), len(references))
-    ]
-    better = np.concatenate([c[0] for c in counts] or [np.zeros(0, int)])
-    tied = np.concatenate([c[1] for c in counts] or [np.zeros(0, int)])
-    right = np.array([len(row) for row in rows], dtype=int)
-    return Ranking(better, tied if ties == "mean" else np.ones_like(tied), right, len(references))
-
-
-def ranks(
-    queries: np.ndarray, references: np.ndarray, targets: Targets, *, ties: Ties = "mean"
-) -> np.ndarray:
-    """The place [Q] of each query's right reference, from 1; see `rank_targets`."""
-    return rank_targets(queries, references, targets, ties=ties).ranks
-
-
-def retrieval_metrics(
-    queries: np.ndarray,
-    references: np.ndarray,
-    targets: Targets,
-    *,
-    hits_at: Sequence[int] = (1, 5, 10),
-    ties: Ties = "mean",
-) -> dict:
-    """Counts, MRR, Hit@k, median and mean rank, and what chance gives; see `summarise`."""
-    return summarise(rank_targets(queries, references, targets, ties=ties), hits_at)
 
 
 def summarise(ranking: Ranking, hits_at: Sequence[int]) -> dict:
@@ -163,45 +113,3 @@ def _first_right_place(references: int, right: int) -> np.ndarray:
     all_before_wrong = np.cumprod((wrong - passed) / (references - passed))
     reached = np.concatenate([[1.0], all_before_wrong])
     return reached * right / (references - np.arange(wrong + 1))
-
-
-def _unit_rows(vectors: np.ndarray, what: str) -> np.ndarray:
-    """Rows of length 1, in double precision; rows of zeros stay."""
-    vectors = np.asarray(vectors, dtype=np.float64)
-    if vectors.ndim != 2:
-        raise DataError(f"{what}: found shape {list(vectors.shape)}, expected [rows, width]")
-    if not np.isfinite(vectors).all():
-        raise DataError(f"{what}: {_not_finite(vectors)} row(s) hold NaN or infinity")
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths == 0, 1, lengths)
-
-
-def _not_finite(vectors: np.ndarray) -> int:
-    return int((~np.isfinite(vectors).all(axis=1)).sum())
-
-
-def _target_rows(targets: Targets, queries: int, references: int) -> list[np.ndarray]:
-    rows = [np.unique(np.atleast_1d(np.asarray(row, dtype=int))) for row in targets]
-    if len(rows) != queries:
-        raise DataError(f"{len(rows)} targets for {queries} queries: expected one each")
-    for query, row in enumerate(rows):
-        if not len(row):
-            raise DataError(f"query {query} has no right reference: leave it out")
-        if row[0] < 0 or row[-1] >= references:
-            raise DataError(f"query {query}: target {row} out of range 0 … {references - 1}")
-    return rows
-
-
-def _chunks(queries: int, references: int) -> Iterator[slice]:
-    step = max(1, CHUNK_NUMBERS // max(1, references))
-    return (slice(start, start + step) for start in range(0, queries, step))
-
-
-def _count(similarities: np.ndarray, rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """References above and level with the best right one [Q]; `similarities` [Q, R] is used up."""
-    best = np.array([line[row].max() for line, row in zip(similarities, rows, strict=True)])
-    for line, row in zip(similarities, rows, strict=True):
-        line[row] = -np.inf
-    better = (similarities > best[:, None] + TIE_TOLERANCE).sum(axis=1)
-    level = (similarities >= best[:, None] - TIE_TOLERANCE).sum(axis=1) - better
-    return better, level + 1

@@ -1,4 +1,4 @@
-"""Ranks of many queries in a large gallery, in bounded memory: those of `metrics.rank_targets`.
+"""Ranks of many queries in a large gallery, in bounded memory.
 
 Similarities are computed in single precision, a chunk of queries at a time. Where rounding could
 change on which side of the right reference another falls, that one is computed again in double
@@ -17,6 +17,7 @@ from clamp3.retrieval.metrics import TIE_TOLERANCE, Ranking, Ties
 
 CHUNK_NUMBERS = 2**24  # similarities held at once: 64 MiB, and twice that in double precision
 CLOSE_SHARE = 0.02  # of a gallery close to the right reference: then all of it again
+GAIN_AT = 10  # places that nDCG looks at
 ROUNDING = 2.0**-24  # relative error of one operation in single precision
 
 
@@ -25,8 +26,8 @@ class Placed:
     """Where the right references of the matched queries stand.
 
     `rows` [M]: the matched queries; `best` [M]: for each the row of its best right reference, the
-    first of equal ones; `similarity` [M]: its cosine; `ranking`: as of `rank_targets`; `gain` and
-    `first_gain` [M]: nDCG where ties share their places, and where right references come first.
+    first of equal ones; `similarity` [M]: its cosine; `ranking`: where it stands; `gain` and
+    `first_gain` [M]: nDCG@10 where ties share their places, and where right references come first.
     """
 
     rows: np.ndarray
@@ -50,13 +51,13 @@ def rank_groups(queries: np.ndarray, references: np.ndarray, groups: Groups) -> 
     """The places of the right references of queries [Q, D] among references [R, D], by cosine.
 
     Every reference is in the gallery, also those without a key. Of several right references the
-    best counts and the others compete with nothing; nDCG takes all of them into account, with
-    relevance 1 and discount 1 / log2(1 + place) over the whole gallery.
+    best counts and the others compete with nothing; nDCG@10 takes all of them into account, with
+    relevance 1 and discount 1 / log2(1 + place) over the first `GAIN_AT` places.
     """
     gallery = _Gallery(np.asarray(references), groups.members())
     rows = np.flatnonzero(groups.queries != NO_KEY)
     found = [
-        gallery.place(_unit(queries[rows[chunk]]), groups.queries[rows[chunk]])
+        gallery.place(unit_rows(queries[rows[chunk]]), groups.queries[rows[chunk]])
         for chunk in _chunks(len(rows), len(references))
     ]
     empty = [np.zeros(0)] * 6
@@ -74,7 +75,7 @@ def with_ties(ranking: Ranking, ties: Ties) -> Ranking:
 
 
 def chance_gain(references: int, right: np.ndarray) -> float:
-    """Mean nDCG of a random order, for queries with `right` [Q] of the references right."""
+    """Mean nDCG@10 of a random order, for queries with `right` [Q] of the references right."""
     discounts = _discounts(references)
     if not len(right):
         return float("nan")
@@ -86,7 +87,7 @@ def _chunks(queries: int, references: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, queries, step))
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Rows of length 1 in double precision; rows of zeros stay."""
     vectors = np.asarray(vectors, dtype=np.float64)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -94,8 +95,9 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _discounts(references: int) -> np.ndarray:
-    """Sums of 1 / log2(1 + place) over the first 0, 1, … places [R + 1]."""
-    return np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, references + 2)))])
+    """Sums of 1 / log2(1 + place) over the first 0, 1, … places [R + 1], none beyond `GAIN_AT`."""
+    places = np.arange(1, references + 1)
+    return np.concatenate([[0.0], np.cumsum((places <= GAIN_AT) / np.log2(1 + places))])
 
 
 class _Gallery:
@@ -112,7 +114,7 @@ class _Gallery:
 
     def rows(self, rows: np.ndarray | slice) -> np.ndarray:
         """References of length 1 in double precision."""
-        return _unit(self.raw[rows])
+        return unit_rows(self.raw[rows])
 
     def _parts(self) -> Iterator[slice]:
         step = max(1, CHUNK_NUMBERS // 4 // max(1, self.raw.shape[1]))

@@ -13,8 +13,10 @@ from clamp3.errors import DataError
 from clamp3.files import read_jsonl, write_text
 from clamp3.retrieval import plots
 from clamp3.retrieval.comparison import read_evaluation
+from clamp3.retrieval.metadata import Facts, read_facts
 from clamp3.retrieval.page import Html, element, figure, figures, joined, note, page, section
-from clamp3.retrieval.report_pieces import examples_section, space_section
+from clamp3.retrieval.report_pieces import examples_section
+from clamp3.retrieval.report_space import space_section
 from clamp3.retrieval.report_tables import comparison_section, counts_section, retrieval_section
 from clamp3.retrieval.vectors import Vectors, read_vectors
 
@@ -55,7 +57,13 @@ def write_report(
             field=field,
             count=settings.examples,
         ),
-        space_section(_one_text_each(tables, field), pieces, settings.map_points),
+        space_section(
+            _one_text_each(tables, field),
+            pieces,
+            PieceReader(root),
+            settings.space,
+            catalog=_catalog(data / "catalog", pieces, settings),
+        ),
         _curves(results / "metrics"),
         _counts(data / "manifests" / "counts.json"),
         _parameters(params),
@@ -81,6 +89,12 @@ def _pieces(manifests: Path) -> dict[str, dict]:
             known = pieces.setdefault(line["id"], line | {"filepaths": []})
             known["filepaths"] = [*known["filepaths"], *line["filepaths"]]
     return pieces
+
+
+def _catalog(folder: Path, pieces: dict[str, dict], settings: ReportConfig) -> dict[str, Facts]:
+    """What the catalogue says of the pieces; nothing where there is none."""
+    columns = settings.space.columns
+    return read_facts(folder, ids=pieces, columns=columns) if folder.is_dir() else {}
 
 
 def _text_field(evaluation: dict | None) -> str | None:

@@ -3,29 +3,43 @@
 from collections.abc import Iterator
 
 from clamp3.retrieval import plots
-from clamp3.retrieval.comparison import COLLECTION_NAMES, row_name, rows_of
+from clamp3.retrieval.comparison import (
+    COLLECTION_NAMES,
+    SIDES,
+    difference_cell,
+    p_cell,
+    row_name,
+    rows_of,
+    shown_hit,
+    with_interval,
+)
+from clamp3.retrieval.figures import GAIN
 from clamp3.retrieval.page import Html, element, figure, note, section, table
 
 
 def retrieval_section(evaluation: dict) -> Html:
     """All figures of one model, as `evaluate_model` gave them."""
-    hits = [f"hit@{k}" for k in evaluation["hits_at"]]
-    head = ["direction", "queries", "references", "MRR", "chance"]
-    for k in evaluation["hits_at"]:
-        head += [f"Hit@{k}", "chance"]
+    names = [f"hit@{k}" for k in evaluation["hits_at"]]
+    hits = [name for name in names if any(_is_open(row, name) for row in rows_of(evaluation))]
+    head = ["direction", "queries", "references", "MRR [95 %]", "chance"]
+    for name in (*hits, GAIN):
+        head += [_title(name), "chance"]
     rows = []
     for row in rows_of(evaluation):
-        mrr = f"{row['mrr']:.3f} ± {row['mrr_standard_error']:.3f}"
-        cells = [row_name(row), row["queries"], row["references"], mrr, _chance(row, "mrr")]
-        for name in hits:
-            cells += [f"{row[name]:.3f}", _chance(row, name)]
+        cells = [row_name(row), row["queries"], row["references"], with_interval(row, "mrr")]
+        cells.append(_chance(row, "mrr"))
+        for name in (*hits, GAIN):
+            cells += [f"{row[name]:.3f}", _chance(row, name)] if _is_open(row, name) else ["", ""]
         rows.append([*cells, f"{row['median_rank']:g}"])
     return section(
         "Held-out retrieval",
         table([*head, "median rank"], rows),
+        _languages(evaluation),
         note(
-            "MRR is the mean of 1/rank of the right answer, with its standard error; Hit@k the "
-            f"share of queries with the right answer among the first k. {evaluation['tie_rule']} "
+            "MRR is the mean of 1/rank of the right answer, with a 95 % bootstrap interval over "
+            "pieces; Hit@k the share of queries with the right answer among the first k (empty "
+            "where there are no more than k references); nDCG@10 counts an answer at rank r as "
+            f"1/log2(1 + r), up to rank 10. {evaluation['tie_rule']} "
             "Chance is the same figure for a random order of the same references."
         ),
     )
@@ -36,27 +50,48 @@ def comparison_section(comparison: dict) -> Html:
     rows = [row for row in rows_of(comparison) if "adapted" in row]
     if not rows:
         return Html("")
-    names, at = comparison["names"], f"hit@{max(comparison['hits_at'])}"
-    bars = {names[side]: [row[side]["mrr"] for row in rows] for side in ("baseline", "adapted")}
+    names, hit = comparison["names"], f"hit@{shown_hit(comparison['hits_at'])}"
+    bars = {names[side]: [row[side]["mrr"] for row in rows] for side in SIDES}
     drawing = plots.bar_figure(
         [row_name(row) for row in rows], bars, [row["chance"]["mrr"] for row in rows], "MRR"
     )
     head = ["direction"]
-    for label in ("MRR", at.capitalize()):
-        head += [f"{label} {names['baseline']}", f"{label} {names['adapted']}", "difference"]
+    for name in ("mrr", hit, GAIN):
+        head += [*(f"{_title(name)} {names[side]}" for side in SIDES), "difference", "p"]
     lines = []
     for row in rows:
         cells: list[object] = [row_name(row)]
-        for name in ("mrr", at):
-            cells += [f"{row[side][name]:.3f}" for side in ("baseline", "adapted")]
-            cells.append(f"{row['difference'][name]:+.3f}")
+        for name in ("mrr", hit, GAIN):
+            cells += [f"{row[side][name]:.3f}" for side in SIDES]
+            cells += [difference_cell(row, name), p_cell(row, name)]
         lines.append(cells)
     return section(
         f"{names['adapted']} against {names['baseline']}",
         table(head, lines),
         figure(drawing, "MRR with and without adapters; the tick is chance."),
-        note("Directions that no adapter touches are left out."),
+        note(f"{comparison['test']} Directions that no adapter touches are left out."),
     )
+
+
+def _languages(evaluation: dict) -> Html:
+    """MRR by the language of the query, where there are several."""
+    lines = [
+        [row_name(row), name, part["queries"], with_interval(part, "mrr"), _chance(part, "mrr")]
+        for row in rows_of(evaluation)
+        for name, part in row.get("languages", {}).items()
+    ]
+    head = ["direction", "language", "queries", "MRR [95 %]", "chance"]
+    return table(head, lines) if lines else Html("")
+
+
+def _is_open(row: dict, name: str) -> bool:
+    """Whether a figure can fall short: Hit@k is certain where the gallery has no more than k."""
+    return not name.startswith("hit@") or int(name.removeprefix("hit@")) < row["references"]
+
+
+def _title(name: str) -> str:
+    """A figure's name for people."""
+    return {"mrr": "MRR", GAIN: "nDCG@10"}.get(name, name.capitalize())
 
 
 def counts_section(counts: dict) -> Html:

@@ -14,7 +14,9 @@ from clamp3.retrieval.distances import (
 )
 from clamp3.retrieval.intervals import LEVEL, mean_intervals
 from clamp3.retrieval.keys import NO_KEY, Groups, group, keys_of
-from clamp3.retrieval.vector_files import Read, read_embeddings, refuse_two_models
+from clamp3.retrieval.ranking import unit_rows
+from clamp3.retrieval.vector_files import Read, read_embeddings
+from clamp3.retrieval.vectors import refuse_two_models
 
 DIGITS = 6
 
@@ -76,16 +78,16 @@ def pair_similarities(
     rows = np.flatnonzero(groups.queries != NO_KEY)
     members = groups.members()
     # The mean of cosines with several is the product with the mean of their directions.
-    partners = np.stack([_directions(second[member]).mean(axis=0) for member in members])
-    cosines = np.einsum("ij,ij->i", _directions(first[rows]), partners[groups.queries[rows]])
+    partners = np.stack([unit_rows(second[member]).mean(axis=0) for member in members])
+    cosines = np.einsum("ij,ij->i", unit_rows(first[rows]), partners[groups.queries[rows]])
     return rows, cosines
 
 
 def group_similarities(first: np.ndarray, second: np.ndarray) -> dict:
     """`cosine_of_means`, which the originals' --group gives, and `mean_of_cosines` of all pairs."""
     means = [side.mean(axis=0, dtype=np.float64)[None] for side in (first, second)]
-    cosine = (_directions(means[0]) @ _directions(means[1]).T).item()
-    directions = [_directions(side).mean(axis=0) for side in (first, second)]
+    cosine = (unit_rows(means[0]) @ unit_rows(means[1]).T).item()
+    directions = [unit_rows(side).mean(axis=0) for side in (first, second)]
     return {
         "cosine_of_means": round(cosine, DIGITS),
         "mean_of_cosines": round(float(directions[0] @ directions[1]), DIGITS),
@@ -139,12 +141,6 @@ def lines(report: dict) -> list[str]:
         if report[name] is not None:
             found.append(f"{title:<30} {report[name]:.6g}")
     return [*found, f"note: {report['caveat']}"] if report["caveat"] else found
-
-
-def _directions(vectors: np.ndarray) -> np.ndarray:
-    vectors = np.asarray(vectors, dtype=np.float64)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths == 0, 1, lengths)
 
 
 def _told(distance: float | None) -> float | None:

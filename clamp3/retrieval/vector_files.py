@@ -42,26 +42,6 @@ def read_embeddings(source: Path) -> Read:
     return Read(read_vectors(source), [])
 
 
-def refuse_two_models(first: Vectors, second: Vectors) -> None:
-    """Raise DataError where the two are known to be of different models, or differ in width.
-
-    Files of the originals' layout do not say which model made them.
-    """
-    spaces = {vectors.origin.space for vectors in (first, second)} - {""}
-    if len(spaces) > 1:
-        one, other = (v.origin.space[:16] for v in (first, second))
-        raise DataError(
-            f"embeddings of model {one} and of model {other} cannot be compared; embed both sides "
-            "with one model"
-        )
-    widths = first.embeddings.shape[1], second.embeddings.shape[1]
-    if widths[0] != widths[1]:
-        raise DataError(
-            f"embeddings are {widths[0]} wide on one side and {widths[1]} on the other: expected "
-            "the same width (vectors of two different models?)"
-        )
-
-
 def _folder(folder: Path) -> Read:
     found, refused = {}, []
     for path in sorted(folder.rglob(f"*{NPY}")):

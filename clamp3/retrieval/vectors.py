@@ -125,3 +125,23 @@ def read_vectors(path: Path) -> Vectors:
     }
     origin = Origin(**{name: metadata[name] for name in ORIGIN})
     return Vectors(table.column("id").to_pylist(), matrix, origin, labels)
+
+
+def refuse_two_models(first: Vectors, second: Vectors) -> None:
+    """Raise DataError where the two are known to be of different models, or differ in width.
+
+    Files of the originals' layout do not say which model made them.
+    """
+    spaces = {vectors.origin.space for vectors in (first, second)} - {""}
+    if len(spaces) > 1:
+        one, other = (v.origin.space[:16] for v in (first, second))
+        raise DataError(
+            f"embeddings of model {one} and of model {other} cannot be compared; embed both sides "
+            "with one model"
+        )
+    widths = first.embeddings.shape[1], second.embeddings.shape[1]
+    if widths[0] != widths[1]:
+        raise DataError(
+            f"embeddings are {widths[0]} wide on one side and {widths[1]} on the other: expected "
+            "the same width (vectors of two different models?)"
+        )

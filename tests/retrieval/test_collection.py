@@ -140,6 +140,7 @@ def test_an_adapter_changes_its_modality_and_no_other_is_written(workplace: Work
         dropout=0.0,
         targets=("query",),
         text_dropout="none",
+        guard={"abc": None, "mtf": None, "pieces": 2, "max_fall": 0.1, "action": "none"},
         training=settings | {"patience_epochs": None, "dropout": 0.0, "keep": "last"},
     )
     add_lora(model, lora)

@@ -1,4 +1,4 @@
-"""Ranks and figures against plain loops, the originals' results, and what must hold of them."""
+"""Figures against plain loops, the originals' results, and what must hold of them."""
 
 import itertools
 import json
@@ -6,46 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from retrieval.rankings import placed
 
-from clamp3.errors import DataError
-from clamp3.retrieval import metrics
-from clamp3.retrieval.metrics import chance_levels, rank_targets, ranks, retrieval_metrics
-from clamp3.retrieval.pairing import pair_by_id, pair_by_name
+from clamp3.retrieval.keys import NO_KEY, group, name_key
+from clamp3.retrieval.metrics import Ties, chance_levels, summarise
+from clamp3.retrieval.ranking import rank_groups, with_ties
 
 
 def vectors(rows: int, width: int = 8, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((rows, width)).astype(np.float32)
 
 
-def plain_cosine(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = [float(x) for x in a], [float(x) for x in b]
-    length = sum(x * x for x in a) ** 0.5 * sum(x * x for x in b) ** 0.5
-    return sum(x * y for x, y in zip(a, b, strict=True)) / length if length else 0.0
-
-
-def plain_rank(query: np.ndarray, references: np.ndarray, target: int) -> float:
-    """Places counted from 1, ties shared: the mean of the first and the last place possible."""
-    scores = [plain_cosine(query, reference) for reference in references]
-    above = sum(s > scores[target] + 1e-6 for s in scores)
-    level = sum(abs(s - scores[target]) <= 1e-6 for s in scores)
-    return above + (1 + level) / 2
-
-
-def test_ranks_equal_a_plain_count():
-    queries, references = vectors(30), vectors(50, seed=1)
-    references[10:14] = references[3]  # ties, for some of them with the right one
-    references[20] *= 7  # length must not matter
-    targets = np.arange(30)
-    expected = [plain_rank(queries[i], references, i) for i in range(30)]
-    assert ranks(queries, references, targets).tolist() == expected
-    assert expected[3] % 1 == 0  # five level ones: the mean of five places is whole
-
-
-def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch):
-    queries, references, targets = vectors(30), vectors(40, seed=1), np.arange(30)
-    whole = ranks(queries, references, targets)
-    monkeypatch.setattr(metrics, "CHUNK_NUMBERS", 7 * 40)
-    assert np.array_equal(ranks(queries, references, targets), whole)
+def figures(queries, references, targets, hits_at=(1, 5, 10), ties: Ties = "mean") -> dict:
+    ranking = placed(np.asarray(queries), np.asarray(references), targets).ranking
+    return summarise(with_ties(ranking, ties), hits_at)
 
 
 def test_figures_with_ties_are_means_over_all_orders_of_the_tied():
@@ -55,15 +29,16 @@ def test_figures_with_ties_are_means_over_all_orders_of_the_tied():
     places = [list(itertools.permutations([1, 2, 3])), list(itertools.permutations([2, 3, 4]))]
     reciprocal = np.mean([np.mean([1 / order[0] for order in orders]) for orders in places])
     hits = np.mean([np.mean([order[0] <= 2 for order in orders]) for orders in places])
-    found = retrieval_metrics(queries, references, targets, hits_at=[2])
+    found = figures(queries, references, targets, hits_at=[2])
     assert found["mrr"] == pytest.approx(reciprocal)
     assert found["hit@2"] == pytest.approx(hits)
-    assert ranks(queries, references, targets).tolist() == [2, 3]
+    assert placed(queries[:1], references, [1]).ranking.ranks.tolist() == [2]
+    assert placed(queries[1:], references, [1]).ranking.ranks.tolist() == [3]
 
 
 def test_identical_vectors_are_found_first():
     same = vectors(25)
-    found = retrieval_metrics(same, same, np.arange(25), hits_at=[1])
+    found = figures(same, same, np.arange(25), hits_at=[1])
     assert found["mrr"] == found["hit@1"] == found["median_rank"] == 1
     assert (found["queries"], found["references"]) == (25, 25)
 
@@ -75,8 +50,8 @@ def test_permuting_both_sides_changes_nothing():
         np.random.default_rng(3).permutation(20),
     )
     place = np.argsort(other)  # where each reference went
-    direct = retrieval_metrics(queries, references, np.arange(20))
-    shuffled = retrieval_metrics(queries[order], references[other], place[order])
+    direct = figures(queries, references, np.arange(20))
+    shuffled = figures(queries[order], references[other], place[order])
     assert shuffled.pop("chance") == direct.pop("chance")
     assert shuffled == pytest.approx(direct)
 
@@ -84,17 +59,17 @@ def test_permuting_both_sides_changes_nothing():
 @pytest.mark.parametrize("noise", [0.0, 1e-9])
 def test_a_collapsed_model_scores_chance(noise: float):
     queries = np.ones((40, 8)) + noise * vectors(40)
-    found = retrieval_metrics(queries, queries, np.arange(40), hits_at=[1, 10])
+    found = figures(queries, queries, np.arange(40), hits_at=[1, 10])
     assert found["mrr"] == pytest.approx(sum(1 / n for n in range(1, 41)) / 40)
     assert found["hit@10"] == pytest.approx(10 / 40)
     assert found["median_rank"] == 20.5
     for name, level in found["chance"].items():
         assert found[name] == pytest.approx(level)
-    assert retrieval_metrics(queries, queries, np.arange(40), ties="optimistic")["mrr"] == 1
+    assert figures(queries, queries, np.arange(40), ties="optimistic")["mrr"] == 1
 
 
 def test_zero_vectors_are_level_with_everything_at_right_angles():
-    assert ranks(np.zeros((1, 3)), np.eye(3), [0]).tolist() == [2]
+    assert placed(np.zeros((1, 3)), np.eye(3), [0]).ranking.ranks.tolist() == [2]
 
 
 def test_chance_by_counting_every_order():
@@ -112,32 +87,16 @@ def test_chance_by_counting_every_order():
 
 def test_the_best_of_several_right_references_counts_and_the_others_are_no_rivals():
     references = np.array([[1.0, 0], [0.9, 0.1], [0.8, 0.3], [0, 1]])
-    found = rank_targets(np.array([[1.0, 0.01]]), references, [[1, 2]])
-    assert found.ranks.tolist() == [2]
-    assert rank_targets(np.array([[0.0, 1]]), references, [[1, 2, 3]]).ranks.tolist() == [1]
+    found = rank_groups(np.array([[1.0, 0.01]]), references, group(["a"], ["x", "a", "a", "y"]))
+    assert found.ranking.ranks.tolist() == [2]
+    found = rank_groups(np.array([[0.0, 1]]), references, group(["a"], ["x", "a", "a", "a"]))
+    assert found.ranking.ranks.tolist() == [1]
 
 
 def test_no_queries_gives_no_figures():
-    found = retrieval_metrics(np.zeros((0, 4)), vectors(3, 4), [])
+    found = figures(np.zeros((0, 4)), vectors(3, 4), [])
     assert (found["queries"], found["references"]) == (0, 3)
     assert found["mrr"] is found["hit@5"] is found["chance"]["mrr"] is None
-
-
-@pytest.mark.parametrize(
-    ("queries", "references", "targets", "message"),
-    [
-        (np.ones((2, 3)), np.ones((2, 4)), [0, 1], "two different models"),
-        (np.ones(3), np.ones((2, 3)), [0], r"found shape \[3\]"),
-        (np.ones((1, 3)), np.ones((2, 3)), [2], "out of range 0 … 1"),
-        (np.ones((1, 3)), np.ones((2, 3)), [-1], "out of range"),
-        (np.ones((1, 3)), np.ones((2, 3)), [[]], "no right reference"),
-        (np.ones((2, 3)), np.ones((2, 3)), [0], "1 targets for 2 queries"),
-        (np.array([[1.0, np.nan]]), np.ones((2, 2)), [0], r"queries: 1 row\(s\) hold NaN"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(queries, references, targets, message: str):
-    with pytest.raises(DataError, match=message):
-        ranks(queries, references, targets)
 
 
 def test_the_originals_ranks_and_figures(goldens: Path):
@@ -147,34 +106,27 @@ def test_the_originals_ranks_and_figures(goldens: Path):
         side: sorted(name for name in features.files if name.startswith(f"cache|{side}|"))
         for side in ("query", "ref")
     }
-    keys = {side: [n.split("|", 2)[2] + ".npy" for n in names[side]] for side in names}
-    pairing = pair_by_name(keys["query"], keys["ref"])
-    assert pairing.unmatched == 0
-    queries = np.concatenate([features[name] for name in names["query"]])[pairing.queries]
+    ids = {side: [n.split("|", 2)[2] + ".npy" for n in names[side]] for side in names}
+    groups = group(*([name_key(name) for name in ids[side]] for side in ("query", "ref")))
+    assert (groups.queries >= 0).all()
+    queries = np.concatenate([features[name] for name in names["query"]])
     references = np.concatenate([features[name] for name in names["ref"]])
-    found = ranks(queries, references, pairing.targets, ties="optimistic")
+    found = rank_groups(queries, references, groups).ranking
     by_name = {
         row["query"].removeprefix("query/").replace("/", "|"): row["rank"]
         for row in expected["ranks"]
     }
-    assert found.tolist() == [by_name[keys["query"][row]] for row in pairing.queries]
-    figures = retrieval_metrics(
-        queries, references, pairing.targets, hits_at=[1, 10, 100], ties="optimistic"
-    )
+    optimistic = with_ties(found, "optimistic")
+    assert optimistic.ranks.tolist() == [by_name[name] for name in ids["query"]]
+    figures = summarise(optimistic, [1, 10, 100])
     for name in ("MRR", "Hit@1", "Hit@10", "Hit@100"):
         assert figures[name.lower()] == pytest.approx(expected["exact"][name], abs=1e-12)
-    fair = retrieval_metrics(queries, references, pairing.targets, hits_at=[1])
-    assert fair["mrr"] < figures["mrr"]  # the goldens hold exact ties
+    assert summarise(found, [1])["mrr"] < figures["mrr"]  # the goldens hold exact ties
 
 
-def test_pairs_by_id_leave_out_and_count_what_has_no_partner():
-    pairing = pair_by_id(["pdmx/a", "pdmx/b.x", "pdmx/c"], ["pdmx/c", "pdmx/b.y", "pdmx/a"])
-    assert pairing.queries.tolist() == [0, 2]
-    assert [t.tolist() for t in pairing.targets] == [[2], [0]]
-    assert pairing.unmatched == 1
-
-
-def test_pairs_by_name_use_the_path_before_the_first_dot():
-    pairing = pair_by_name(["a/s.v1.npy", "b/s.npy", "s.npy"], ["b/s.npy", "a/s.x.npy", "a/s.npy"])
-    assert pairing.queries.tolist() == [0, 1]
-    assert [t.tolist() for t in pairing.targets] == [[1, 2], [0]]
+def test_names_are_told_apart_by_the_path_before_the_first_dot():
+    names = ["a/s.v1.npy", "a/s.x.npy", "b.c/s.npy", "s.npy", "a/.npy"]
+    assert [name_key(name) for name in names] == ["a/s", "a/s", "b.c/s", "s", "a/"]
+    groups = group(["a/s", "b/s", "s"], ["b/s", "a/s", "a/s"])
+    assert groups.queries.tolist() == [1, 0, NO_KEY]
+    assert [rows.tolist() for rows in groups.members()] == [[0], [1, 2]]

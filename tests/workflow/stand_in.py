@@ -14,9 +14,19 @@ import sys
 import time
 from pathlib import Path
 
-OUTPUTS = ("out", "table", "rejected", "parts", "listing", "metrics", "json")
+OUTPUTS = (
+    *("out", "table", "rejected", "parts", "listing", "metrics", "json", "ranks", "unmatched"),
+    *("rows", "markdown"),
+)
 IDLE = ("threads", "max_rejected_share", "batch_tokens")
-UNREAD = "comparison.tsv"  # for DVC's plots alone; it may come after the report
+PLOTTED = "comparison.tsv"
+UNREAD = "adapters"  # a folder of results for people alone; it may come after the report
+ADAPTER_FILES = (
+    "baseline_report.json",
+    "lora_report.json",
+    "comparison_report.json",
+    "summary.txt",
+)
 CORPUS = ("PDMX.csv", "wikimt-x-public.jsonl", "midicaps/train.json")
 SPLITS = ("train", "validation", "test")
 CORPUS_FOLDERS = ("mxl", "mid", "midicaps/lmd_full")
@@ -50,7 +60,7 @@ def content(path):
 
 
 def is_read(path):
-    return path.is_file() and path.name[0] != "." and path.name != UNREAD
+    return path.is_file() and path.name[0] != "." and path.parent.name != UNREAD
 
 
 def outputs(script, values):
@@ -62,6 +72,8 @@ def outputs(script, values):
         listed = [f"pdmx-{m}-{s}.jsonl" for m in ("abc", "mtf", "audio") for s in SPLITS]
         listed += ["wikimt_x-abc-test.jsonl", "midicaps-mtf-test.jsonl", "counts.json"]
         return [out / name for name in (*listed, "rejected.parquet")]
+    if script == "evaluate_adapters":
+        return [out / f"evaluation_{name}" for name in ADAPTER_FILES]
     if script.startswith("embed_"):
         pairs = [Path(name).stem.rsplit("-", 2)[:2] for name in values["manifests"]]
         texts = [(name, "text") for name, _ in pairs] if script == "embed_clamp3" else []
@@ -78,7 +90,7 @@ def text(path, digest):
     """Content in the format that the suffix says."""
     if path.suffix == ".json":
         return json.dumps({"value": int(digest[:8], 16)}) + "\n"
-    if path.name == UNREAD:
+    if path.name == PLOTTED:
         return f"direction\tmodel\tmrr\nthere\tone\t{int(digest[:8], 16)}\n"
     if path.suffix == ".tsv":
         return f"step\tloss\n1\t{int(digest[:8], 16)}\n"

@@ -177,7 +177,7 @@ def test_a_lora_parameter_reruns_only_what_depends_on_it(finished):
         "embed_adapted",
         "evaluate_lora",
         "compare_models",
-        "tabulate_comparison",
+        "evaluate_adapters",
         "write_report",
         "all",
     }

@@ -157,6 +157,16 @@ def halfway(tree, command, **environment):
     kill(process)
 
 
+def test_a_table_of_a_paper_is_made_of_what_is_there_and_disturbs_no_stage(tree):
+    assert tree.make("table_lora")["make_table"] == 1
+    assert (tree.folder / "results/tables/lora.md").is_file()
+    assert tree.plan("table_lora") == {}
+    assert_nothing_to_do(tree)
+    (tree.folder / "data/models/clamp3-c2").mkdir(parents=True)
+    planned = tree.plan("table_lora")
+    assert (planned["embed_paper_sets"], planned["make_table"]) == (1, 1)
+
+
 def test_snakemake_goes_on_after_kill_9_of_snakemake(tree):
     expected = tree.files()
     halfway(tree, ["snakemake", "--cores", "2", "abc"])

@@ -10,6 +10,10 @@ ADAPTER_REPORTS = [
         "summary.txt",
     ]
 ]
+# Collections that the LoRA project evaluates on, by their names in params.yaml.
+ADAPTER_SETS = [
+    name for name in ["wikimt_x", "midicaps", "lakh"] if name in COLLECTIONS
+]
 
 
 rule evaluate:
@@ -112,25 +116,24 @@ rule compare_models:
         code=stage_code("evaluate"),
     shell:
         "exec python workflow/scripts/compare_models.py --baseline {input.baseline:q}"
-        " --adapted {input.adapted:q} --ranks {input.ranks:q} --json {output.json:q}"
+        " --adapted {input.adapted:q} --places {input.ranks:q} --json {output.json:q}"
         " --table {output.table:q} --rows {output.rows:q} --log {log:q}"
 
 
 rule evaluate_adapters:
-    """In evaluate: the LoRA project's files on WikiMT-X and MidiCaps, baseline and adapters."""
+    """In evaluate: the LoRA project's files on WikiMT-X, MidiCaps and Lakh."""
     input:
         tables=[
             f"results/embeddings/{model}/{collection}/{modality}.parquet"
-            for collection in COLLECTIONS
-            if collection in ("wikimt_x", "midicaps")
+            for collection in ADAPTER_SETS
             for modality in MODALITIES[collection]
+            if modality in ("abc", "mtf")
             for model in ["clamp3", "lora"]
         ],
-        texts=[
-            f"results/embeddings/clamp3/{collection}/text.parquet"
-            for collection in COLLECTIONS
-            if collection in ("wikimt_x", "midicaps")
-        ],
+        texts=expand(
+            "results/embeddings/clamp3/{collection}/text.parquet",
+            collection=ADAPTER_SETS,
+        ),
         manifests=test_manifests(),
     output:
         ADAPTER_REPORTS,

@@ -11,4 +11,6 @@ if __name__ == "__main__":
             job.paths("manifests"),
             job.path("out"),
             job.section("evaluate", EvaluateConfig),
+            ranks=job.path("ranks"),
+            unmatched=job.path("unmatched"),
         )

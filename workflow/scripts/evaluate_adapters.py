@@ -1,0 +1,15 @@
+"""The LoRA project's evaluation files."""
+
+from clamp3.config import EvaluateConfig
+from clamp3.job import Job
+from clamp3.retrieval.adapters import evaluate_adapters
+
+if __name__ == "__main__":
+    with Job() as job:
+        evaluate_adapters(
+            job.paths("baseline"),
+            job.paths("adapted"),
+            job.paths("manifests"),
+            job.path("out"),
+            job.section("evaluate", EvaluateConfig),
+        )
