@@ -145,6 +145,39 @@ class ManifestConfig(Section):
     language: str  # of the texts the catalogue holds
 
 
+class TokenPrice(Section):
+    """What a language model costs, per million tokens, in the currency of `max_money`."""
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+
+
+class SummariesConfig(Section):
+    """A summary of each piece in English and one in another language (docs/summaries.md)."""
+
+    writer: Literal["template", "openai"]  # sentences from a table of terms, or a language model
+    languages: dict[str, PositiveFloat]  # weights by name or code; {}: all of the writer's, alike
+    base_url: str | None  # of any OpenAI-compatible server; null: OPENAI_BASE_URL, else OpenAI's
+    model: str | None  # as the server calls it
+    key_variable: str  # the environment variable with the key; the key itself stands nowhere
+    structure: Literal["schema", "object", "none"]  # how the server can be held to JSON
+    output_limit: Literal["max_completion_tokens", "max_tokens"]  # older servers know the latter
+    max_output_tokens: Positive  # of one reply
+    max_input_characters: Positive  # of one piece's metadata
+    concurrency: Positive  # requests at once
+    requests_per_minute: PositiveFloat | None  # null: as many as go
+    timeout_seconds: PositiveFloat
+    max_attempts: Positive  # requests for one reply: 429, 5xx, time-outs, broken connections
+    max_questions: Positive  # replies to one piece: unusable ones are asked again
+    first_pause_seconds: PositiveFloat  # before a second attempt; doubles, up to
+    max_pause_seconds: PositiveFloat
+    max_pieces: NonNegative | None  # limits for all that a cache records, over all runs
+    max_tokens: NonNegative | None
+    max_money: Annotated[float, Field(ge=0)] | None  # needs the model's price
+    prices: dict[str, TokenPrice]  # by model
+    max_rejected_share: Share  # refusals, failures and pieces beyond the limits
+
+
 class M3Architecture(Section):
     """Sizes of M3: a patch encoder (BERT) and a character decoder (GPT-2)."""
 
@@ -308,6 +341,17 @@ class MusicgenReading(Section):
     layer: Positive | None  # whose states; null: the last one's, normalised (published)
 
 
+class MusicgenArchitecture(Section):
+    """Sizes of a MusicGen with random weights, for trials where no published one is at hand."""
+
+    filters: Positive  # of the codec's first layer; doubled four times
+    codebook_size: Positive  # a power of 2
+    codebooks: Positive  # codes in a frame
+    hidden_size: Positive  # of the decoder
+    layers: Positive
+    heads: Positive
+
+
 class MaskedTextConfig(Section):
     """Tuning the text model of CLAP-MusicGen on captions: hidden tokens are to be found."""
 
@@ -315,17 +359,34 @@ class MaskedTextConfig(Section):
     training: TrainingConfig
 
 
-class ClapMusicgenConfig(Section):
-    """CLAP-MusicGen: MusicGen hears, RoBERTa reads, two heads meet."""
+class CodesConfig(Section):
+    """Which codes CLAP-MusicGen reads, of which parts of a recording."""
 
     musicgen: str  # folder or hub name
+    # What the pipeline makes in data/codes/musicgen; null: `musicgen` is there.
+    new_musicgen: MusicgenArchitecture | None
     codec: str | None  # an EnCodec, folder or hub name; null: the one in `musicgen`
     recordings: RecordingChunks
-    reading: MusicgenReading
     max_rejected_share: Share  # of the recordings
+
+
+class StatesConfig(Section):
+    """What CLAP-MusicGen takes from MusicGen, which stays as it is."""
+
+    reading: MusicgenReading
+
+
+class ClapTextConfig(Section):
+    """What CLAP-MusicGen's text model reads, and how it is tuned."""
+
     captions: Annotated[tuple[str, ...], Field(min_length=1)]  # keys of a manifest, put together
     text: TextArchitecture  # pretrained: a RoBERTa or XLM-R
     masked_text: MaskedTextConfig | None  # null: `text.pretrained` stays as it is
+
+
+class ClapHeadsConfig(Section):
+    """How CLAP-MusicGen learns to rank recordings and captions alike."""
+
     width: Positive  # of the shared space
     head_width: Positive  # of the heads' inner layers
     fit_heads: bool  # they begin with the states' own mean and deviation (published: no)
@@ -334,6 +395,28 @@ class ClapMusicgenConfig(Section):
     standardise: bool  # scores row by row, to mean 0 and deviation 1 (published)
     logit_scale: Annotated[float, Field(gt=0, le=100)]  # what similarities are multiplied by before
     training: TrainingConfig
+
+
+class PipelineTextConfig(ClapTextConfig):
+    """The same for the pipeline, which always tunes it."""
+
+    masked_text: MaskedTextConfig
+
+
+class ClapEvaluationConfig(Section):
+    """Retrieval figures of CLAP-MusicGen."""
+
+    hits_at: Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+class ClapMusicgenConfig(CodesConfig, StatesConfig, ClapTextConfig, ClapHeadsConfig):
+    """CLAP-MusicGen: MusicGen hears, RoBERTa reads, two heads meet."""
+
+    @classmethod
+    def joined(cls, *sections: Section) -> "ClapMusicgenConfig":
+        """What the sections of params.yaml say together."""
+        values = {key: value for section in sections for key, value in section}
+        return cls.model_validate({key: values[key] for key in cls.model_fields})
 
     @model_validator(mode="after")
     def _has_text_model(self) -> "ClapMusicgenConfig":
@@ -403,6 +486,11 @@ class Params(Section):
     lora: LoraConfig
     embed: EmbedConfig
     evaluate: EvaluateConfig
+    codes: CodesConfig
+    states: StatesConfig
+    clap_text: PipelineTextConfig
+    clap_heads: ClapHeadsConfig
+    clap_musicgen: ClapEvaluationConfig
     report: ReportConfig
 
 

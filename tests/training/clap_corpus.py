@@ -25,6 +25,7 @@ RATE = 16_000
 def settings(folder, text=None, **changes):
     values = {
         "musicgen": str(folder / "musicgen"),
+        "new_musicgen": None,
         "codec": None,
         "recordings": RecordingChunks(
             start_seconds=0.1, chunk_seconds=0.4, chunks=2, min_seconds=0.2
@@ -88,7 +89,7 @@ def make_states(folder, chosen, name="train"):
     codes, states = folder / f"{name}-codes.parquet", folder / f"{name}-states.parquet"
     rejected = folder / f"{name}-rejected.parquet"
     extract_codes(folder / f"{name}.parquet", None, codes, rejected, chosen, device="cpu")
-    pool_codes(codes, states, chosen, device="cpu")
+    pool_codes(codes, states, chosen.musicgen, chosen.reading, device="cpu")
     return states
 
 

@@ -8,9 +8,6 @@ rule audio:
         "data/recordings/parts.tsv" if IS_RENDERED else "data/recordings/origin.txt",
 
 
-RECORDINGS = "data/recordings/{part}" if IS_RENDERED else config["audio"]["folder"]
-
-
 rule render_recordings:
     """In audio: play the MIDI files of one part of the catalogue into sound files."""
     input:

@@ -26,6 +26,13 @@ PARTS = [f"part-{i:05d}-of-{N:05d}" for i in range(N)]
 CATALOG = expand("data/catalog/{part}.parquet", part=PARTS)
 CORPUS = config["corpus"]["folder"].rstrip("/")
 IS_RENDERED = config["audio"]["source"] == "render"
+RECORDINGS = "data/recordings/{part}" if IS_RENDERED else config["audio"]["folder"]
+# A MusicGen on the hub is no file.
+MUSICGEN = [
+    path
+    for path in [config["codes"]["musicgen"]]
+    if config["codes"]["new_musicgen"] or Path(path).exists()
+]
 # Data sets besides PDMX: where each lies, and the modality of its pieces.
 GIVEN = config["parse"]["collections"]
 COLLECTIONS = ["pdmx", *GIVEN]

@@ -2,7 +2,7 @@
 
 
 rule report:
-    """Stage 14: results/report.html: curves, tables, a map of the space, retrieved examples."""
+    """Stage 19: results/report.html: curves, tables, a map of the space, retrieved examples."""
     input:
         "results/report.html",
 
