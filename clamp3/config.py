@@ -413,10 +413,10 @@ class ClapMusicgenConfig(CodesConfig, StatesConfig, ClapTextConfig, ClapHeadsCon
     """CLAP-MusicGen: MusicGen hears, RoBERTa reads, two heads meet."""
 
     @classmethod
-    def joined(cls, *sections: Section) -> "ClapMusicgenConfig":
-        """What the sections of params.yaml say together."""
+    def of(cls, *sections: Section) -> "ClapMusicgenConfig":
+        """What the sections `codes`, `states`, `clap_text` and `clap_heads` say together."""
         values = {key: value for section in sections for key, value in section}
-        return cls.model_validate({key: values[key] for key in cls.model_fields})
+        return cls.model_validate(values)
 
     @model_validator(mode="after")
     def _has_text_model(self) -> "ClapMusicgenConfig":

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from clamp3.config import RecordingChunks
 from clamp3.errors import CheckpointError, ConfigError, FormatError
 from clamp3.models.checkpoints import DTYPES
 from clamp3.models.clap_musicgen.checkpoints import LoadedClap, load_clap
-from clamp3.models.clap_musicgen.model import caption_tokens
 from clamp3.retrieval.chunks import cut_chunks, read_chunks
+from clamp3.retrieval.clap_vectors import chunk_vectors, recording_vector, text_vectors
 from clamp3.retrieval.codes import decoder_states
 from clamp3.retrieval.devices import on_devices
 from clamp3.retrieval.embed_files import Compute, Group, Result
@@ -24,7 +23,6 @@ from clamp3.retrieval.sources import Source, read_piece
 SHORTEST_SECONDS = 0.1  # of a recording
 MIN_TAIL_SECONDS = 1.0  # of a recording's last chunk, unless it is the only one
 MOST_CHUNKS = 1440  # of a recording: six hours of 15 s
-TEXTS_AT_ONCE = 64
 NOT_FINITE = FormatError("not_finite", "its embedding is not finite")
 
 
@@ -105,20 +103,10 @@ class ClapEngine:
                 "the RoBERTa it was trained with"
             )
 
-    @torch.inference_mode()
     def texts(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The unit vector [D] of each text; what is beyond the longest text is left out."""
         self.check("text")
-        limit = self.model.config.text.max_tokens
-        tokens = caption_tokens(self.loaded.tokenizer, texts, limit)
-        found: list[np.ndarray] = [np.empty(0)] * len(texts)
-        order = sorted(range(len(tokens)), key=lambda place: -len(tokens[place]))
-        for start in range(0, len(order), TEXTS_AT_ONCE):
-            places = order[start : start + TEXTS_AT_ONCE]
-            vectors = self.model.encode_text(*self._padded([tokens[place] for place in places]))
-            for place, vector in zip(places, vectors.float().cpu().numpy(), strict=True):
-                found[place] = vector
-        return found
+        return text_vectors(self.model, self.loaded.tokenizer, texts)
 
     @torch.inference_mode()
     def chunks(self, recordings: Sequence[Chunked]) -> list[np.ndarray]:
@@ -127,23 +115,11 @@ class ClapEngine:
         flat = [chunk for recording in recordings for chunk in recording.chunks]
         states = decoder_states(self.model.audio_model, self.model.codec.codes_of(flat))
         ends = np.cumsum([len(recording.chunks) for recording in recordings])[:-1]
-        return self._heads(np.split(states, ends)) if recordings else []
-
-    @torch.inference_mode()
-    def _heads(self, states: Sequence[np.ndarray]) -> list[np.ndarray]:
-        like = next(self.model.audio_head.parameters())
-        rows = torch.from_numpy(np.concatenate(states)).to(like.device, like.dtype)
-        vectors = self.model.audio_head(rows).float().cpu().numpy()
-        return np.split(vectors, np.cumsum([len(own) for own in states])[:-1])
+        return chunk_vectors(self.model, np.split(states, ends)) if recordings else []
 
     def recordings(self, recordings: Sequence[Chunked]) -> list[np.ndarray]:
         """The unit vector [D] of each recording: along the mean of its chunks' vectors."""
-        return [_along_mean(own) for own in self.chunks(recordings)]
-
-    def heard(self, states: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The same of recordings [chunks, H] that MusicGen has heard before (see pool_codes)."""
-        self.check("audio")
-        return [_along_mean(own) for own in self._heads(states)] if states else []
+        return [recording_vector(own) for own in self.chunks(recordings)]
 
     def results(self, pieces: Sequence[str | Chunked | FormatError | None]) -> list[Result]:
         """What becomes of each piece: its vector, or why there is none; None stays."""
@@ -159,19 +135,6 @@ class ClapEngine:
     def group_results(self, group: Group) -> list[Result]:
         """The results of a group of files."""
         return self.results([prepared.piece for _, prepared in group])
-
-    def _padded(self, tokens: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        padding = self.loaded.tokenizer.pad_token_id
-        rows = [torch.from_numpy(ids) for ids in tokens]
-        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)
-        lengths = torch.tensor([len(row) for row in rows])
-        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
-        return ids.to(self.device), mask.to(self.device)
-
-
-def _along_mean(vectors: np.ndarray) -> np.ndarray:
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
 
 
 def clap_computing(engine: ClapEngine, devices: Sequence[str]) -> Compute:

@@ -11,8 +11,8 @@ from clamp3.data.pairs import load_pairs
 from clamp3.data.store import Store
 from clamp3.errors import DataError
 from clamp3.files import write_json
-from clamp3.retrieval.clap_engine import ClapChoice, ClapEngine
-from clamp3.retrieval.embedding import best_device
+from clamp3.models.clap_musicgen.checkpoints import load_clap
+from clamp3.retrieval.clap_vectors import chunk_vectors, recording_vector, text_vectors
 from clamp3.retrieval.figures import Task, figures_of, rank, rounded
 from clamp3.retrieval.graded import caption_grades, mean_ndcg
 from clamp3.retrieval.vectors import Origin, Vectors
@@ -40,22 +40,24 @@ def evaluate_clap(
 
     Raises DataError where fewer than two pieces are left, CheckpointError for no such model.
     """
-    engine = ClapEngine(ClapChoice(model), best_device())
+    loaded = load_clap(model)
     store, pairs = Store(states), load_pairs([manifest])
     said = {pair.id: caption_of(pair.texts, captions) for pair in pairs}
     ids = [pair.id for pair in pairs if said[pair.id] and pair.id in store]
     if len(ids) < 2:
         raise DataError(f"{manifest}: {len(ids)} pieces with caption and recording, expected two")
     texts = [said[piece_id] for piece_id in ids]
-    sounds = np.stack(engine.heard([store.get(piece_id) for piece_id in ids]))
-    labels, fingerprint = {CAPTION: texts}, engine.loaded.fingerprint
+    labels = {CAPTION: texts}
+    heard = chunk_vectors(loaded.model, [store.get(piece_id) for piece_id in ids])
+    sounds = np.stack([recording_vector(chunks) for chunks in heard])
+    said_by = np.stack(text_vectors(loaded.model, loaded.tokenizer, texts))
     text, audio = (
-        Vectors(ids, vectors, Origin(fingerprint, fingerprint, modality, ""), labels)
-        for modality, vectors in (("text", np.stack(engine.texts(texts))), ("audio", sounds))
+        Vectors(ids, vectors, Origin(loaded.fingerprint, loaded.fingerprint, modality, ""), labels)
+        for modality, vectors in (("text", said_by), ("audio", sounds))
     )
     grades = caption_grades(word_vectors(texts))
     report = {
-        "model": fingerprint,
+        "model": loaded.fingerprint,
         "pieces": len(ids),
         "left_out": len(pairs) - len(ids),
         "captions": len(set(texts)),

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from huggingface_hub import ModelHubMixin, snapshot_download
@@ -15,6 +16,7 @@ from clamp3.formats.audio import MelFrontEnd
 from clamp3.models.adapters import FORMATS, Adapters, adapters_by_format
 from clamp3.models.checkpoints import CONFIG, load_clamp, save_checkpoint
 from clamp3.models.hub import resolve
+from clamp3.models.kinds import is_clap
 from clamp3.retrieval.embed_files import Rejects, embed_to
 from clamp3.retrieval.embedding import TOWER_OF, best_device
 from clamp3.retrieval.engine import NO_CAPTIONER, Choice, Engine, computing, mert_hash
@@ -23,6 +25,9 @@ from clamp3.retrieval.outputs import Collected, Making, Output
 from clamp3.retrieval.reading import Piece, Reader
 from clamp3.retrieval.sources import Source, find_sources
 from clamp3.retrieval.vectors import Origin, Vectors
+
+if TYPE_CHECKING:
+    from clamp3.retrieval.clap_embedder import ClapEmbedder
 
 
 @dataclass(frozen=True)
@@ -333,14 +338,20 @@ def load_model(
     captioner: str | Path | None = None,
     batch_tokens: int = 8192,
     **reading: bool | None,
-) -> Embedder:
+) -> "Embedder | ClapEmbedder":
     """The model of a folder or of a name on the hub ("owner/name"), ready to embed.
 
     Only the files of towers that are used are read; those named in `towers` are read now, and no
     other can be used. All options, `abc_as_is` and `keep_unit_length` too, are those of Embedder.
+    A CLAP-MusicGen is a ClapEmbedder, which reads texts and recordings.
 
     Raises CheckpointError where there is no such model or tower, or its files are damaged.
     """
+    if is_clap(source):
+        from clamp3.retrieval.clap_embedder import load_clap_embedder
+
+        unused = {"adapter": adapter, "mert": mert, "captioner": captioner}
+        return load_clap_embedder(source, unused, towers=towers, device=device, dtype=dtype)
     return Embedder(
         source,
         towers=towers,

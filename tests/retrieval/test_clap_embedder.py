@@ -8,6 +8,7 @@ import soundfile
 import torch
 from models.tiny_clap import CAPTIONS, Original, sounds
 
+from clamp3 import load_model
 from clamp3.errors import CheckpointError, ConfigError, FormatError
 from clamp3.models.clap_musicgen.checkpoints import load_clap, save_clap
 from clamp3.retrieval.clap_embedder import ClapEmbedder
@@ -189,3 +190,16 @@ def test_saving_a_published_model_makes_it_ours(published, model, tmp_path):
         ClapEmbedder(published, dtype="int8")
     with pytest.raises(ConfigError, match="expected one of text, recording"):
         model.embed()
+
+
+def test_load_model_tells_it_from_a_clamp(published, folder, tmp_path):
+    for source in (published, folder):
+        model = load_model(source, device="cpu")
+        assert isinstance(model, ClapEmbedder)
+        assert model.embed_text(CAPTIONS).shape == (4, 24)
+        assert model.embed_audio(np.zeros(RATE, np.float32)).shape == (1, 24)
+    assert load_model(folder, towers=("text",), device="cpu").towers == ("text",)
+    with pytest.raises(ConfigError, match="no use for adapter, mert"):
+        load_model(folder, adapter="a", mert="m", device="cpu")
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_model(tmp_path / "nothing")

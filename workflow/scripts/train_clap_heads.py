@@ -1,22 +1,9 @@
 """Train CLAP-MusicGen's heads on what both towers say, resumable at any kill."""
 
-from clamp3.config import (
-    ClapHeadsConfig,
-    ClapMusicgenConfig,
-    CodesConfig,
-    PipelineTextConfig,
-    StatesConfig,
-)
+import clamp3.config as config
 from clamp3.data.listing import listed_parts
 from clamp3.job import Job
 from clamp3.training.clap_musicgen import train_clap_musicgen
-
-SECTIONS = {
-    "codes": CodesConfig,
-    "states": StatesConfig,
-    "clap_text": PipelineTextConfig,
-    "clap_heads": ClapHeadsConfig,
-}
 
 if __name__ == "__main__":
     with Job() as job:
@@ -28,6 +15,11 @@ if __name__ == "__main__":
             out=job.path("out"),
             metrics=job.path("metrics"),
             resume=job.path("resume"),
-            settings=ClapMusicgenConfig.joined(*(job.section(*item) for item in SECTIONS.items())),
+            settings=config.ClapMusicgenConfig.of(
+                job.section("codes", config.CodesConfig),
+                job.section("states", config.StatesConfig),
+                job.section("clap_text", config.PipelineTextConfig),
+                job.section("clap_heads", config.ClapHeadsConfig),
+            ),
             seed=job.value("seed"),
         )
