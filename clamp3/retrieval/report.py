@@ -15,6 +15,7 @@ from clamp3.retrieval import plots
 from clamp3.retrieval.comparison import read_evaluation
 from clamp3.retrieval.metadata import Facts, read_facts
 from clamp3.retrieval.page import Html, element, figure, figures, joined, note, page, section
+from clamp3.retrieval.report_clap import clap_section
 from clamp3.retrieval.report_pieces import examples_section
 from clamp3.retrieval.report_space import space_section
 from clamp3.retrieval.report_tables import comparison_section, counts_section, retrieval_section
@@ -64,6 +65,7 @@ def write_report(
             settings.space,
             catalog=_catalog(data / "catalog", pieces, settings),
         ),
+        _clap(results / "evaluation" / "clap_musicgen.json"),
         _curves(results / "metrics"),
         _counts(data / "manifests" / "counts.json"),
         _parameters(params),
@@ -74,6 +76,10 @@ def write_report(
 def _evaluation(results: Path, name: str) -> dict | None:
     path = results / "evaluation" / f"{name}.json"
     return read_evaluation(path) if path.exists() else None
+
+
+def _clap(path: Path) -> Html:
+    return clap_section(path) if path.exists() else Html("")
 
 
 def _tables(folder: Path) -> dict[str, Vectors]:

@@ -20,6 +20,8 @@ rule write_report:
                 "results/metrics/clamp3/{stage}.tsv", stage=config["clamp3"]["stages"]
             ),
             *expand("results/metrics/lora/{adapter}.tsv", adapter=["abc", "mtf"]),
+            "results/metrics/clap_text.tsv",
+            "results/metrics/clap_heads.tsv",
         ],
         tables=[
             f"results/embeddings/clamp3/{collection}/{modality}.parquet"
@@ -27,7 +29,8 @@ rule write_report:
             for modality in ["text", *MODALITIES[collection]]
         ],
         evaluation=expand(
-            "results/evaluation/{name}.json", name=["clamp3", "lora", "comparison"]
+            "results/evaluation/{name}.json",
+            name=["clamp3", "lora", "comparison", "clap_musicgen"],
         ),
     output:
         report(
