@@ -79,12 +79,12 @@ def _read_piece(check_files: bool, piece_id: str, row: dict) -> dict:
 
 
 def _check_summaries(line: dict) -> None:
-    """CLaMP 2's: a list of texts, and one of {language, summary}."""
+    """CLaMP 2's: a text or a list of texts, and one or several of {language, summary}."""
     for key, expected in (("summary_en", str), ("summary_nen", dict)):
         entries = line.get(key) or []
         entries = entries if isinstance(entries, list) else [entries]
         if not all(isinstance(entry, expected) for entry in entries):
             raise ValueError(f"{key} is {entries!r:.60}, expected a list of {expected.__name__}")
-    for entry in line.get("summary_nen") or []:
-        if not isinstance(entry, dict) or not isinstance(entry.get("summary"), str):
-            raise ValueError(f"summary_nen has {entry!r:.60}, expected language and summary")
+        for entry in entries:
+            if expected is dict and not isinstance(entry.get("summary"), str):
+                raise ValueError(f"{key} has {entry!r:.60}, expected language and summary")

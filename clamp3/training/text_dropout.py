@@ -88,7 +88,8 @@ def _translations(piece: Mapping) -> list[str]:
 
 
 def _foreign_summaries(piece: Mapping) -> list[str]:
-    entries = piece.get(SUMMARIES[1]) or []
+    value = piece.get(SUMMARIES[1])
+    entries = value if isinstance(value, list) else [value]
     return [t for each in entries if isinstance(each, Mapping) for t in _texts(each.get("summary"))]
 
 

@@ -55,6 +55,13 @@ def test_lines_of_both_models(parse):
     assert (parsed.rejected, parsed.rows_in, parsed.left_out) == ([], 2, 0)
 
 
+def test_one_summary_need_not_stand_in_a_list(parse):
+    foreign = {"language": "Finnish", "summary": "Jigi."}
+    parsed = parse(CLAMP2 | {"summary_en": "A jig.", "summary_nen": foreign})
+    assert parsed.rejected == []
+    assert parsed.columns["line"][0]["summary_nen"] == foreign
+
+
 @pytest.mark.parametrize(
     ("line", "kind", "reason"),
     [

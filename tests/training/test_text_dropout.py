@@ -121,6 +121,13 @@ def test_clamp2_makes_do_with_what_there_is():
     assert not shown(summary_en=None) & {"A reel in B minor."}
 
 
+def test_one_summary_need_not_stand_in_a_list():
+    one = SONG | {"summary_en": "A reel.", "summary_nen": SONG["summary_nen"][0]}
+    listed = SONG | {"summary_en": ["A reel."], "summary_nen": SONG["summary_nen"][:1]}
+    assert _said(one, 400) == _said(listed, 400)
+    assert "Ein Reel in h-Moll." in _said(one, 400)
+
+
 def test_clamp2_reads_its_own_manifests(tmp_path):
     write_jsonl(tmp_path / "m.jsonl", [SONG | {"filepaths": ["a/x.abc", "a/x.mtf"]}])
     (line,) = read_manifest(tmp_path / "m.jsonl")
