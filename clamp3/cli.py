@@ -14,6 +14,7 @@ from clamp3.commands import (
     embed,
     evaluate,
     search,
+    summarise,
     train,
     weights,
 )
@@ -35,6 +36,7 @@ for group in (
     weights,
     download,
     dataset,
+    summarise,
 ):
     app.add_typer(group.app)
 

@@ -414,9 +414,12 @@ class ClapMusicgenConfig(CodesConfig, StatesConfig, ClapTextConfig, ClapHeadsCon
 
     @classmethod
     def of(cls, *sections: Section) -> "ClapMusicgenConfig":
-        """What the sections `codes`, `states`, `clap_text` and `clap_heads` say together."""
+        """What the sections `codes`, `states`, `clap_text` and `clap_heads` say together.
+
+        Raises ConfigError where they do not fit each other.
+        """
         values = {key: value for section in sections for key, value in section}
-        return cls.model_validate(values)
+        return check(cls, values, "codes, states, clap_text and clap_heads")
 
     @model_validator(mode="after")
     def _has_text_model(self) -> "ClapMusicgenConfig":

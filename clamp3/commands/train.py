@@ -16,7 +16,10 @@ app = typer.Typer()
 @tells_errors
 def train(
     task: Annotated[
-        str, typer.Argument(help="m3, a stage of clamp3 by its name, lora-abc or lora-mtf.")
+        str,
+        typer.Argument(
+            help="m3, a stage of clamp3 by its name, lora-abc, lora-mtf, clap-text or clap-heads."
+        ),
     ],
     params: Annotated[Path, typer.Option(help="Its settings.")] = Path("params.yaml"),
     out: Annotated[
@@ -38,6 +41,14 @@ def train(
     tokenizer: Annotated[
         Path | None, typer.Option(help="For a new text tower; the pipeline's by default.")
     ] = None,
+    states: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="For clap-heads: a table of what MusicGen makes of recordings, or a parts.tsv of "
+            "such tables; the pipeline's by default.",
+        ),
+    ] = None,
 ) -> None:
     """Train one model of params.yaml outside the pipeline: DIR/model and DIR/metrics.tsv.
 
@@ -48,7 +59,7 @@ def train(
 
     if not is_first_process():
         logging.getLogger().setLevel(logging.ERROR)
-    given = Given(train_manifests or (), validation or (), guard, start, tokenizer)
+    given = Given(train_manifests or (), validation or (), guard, start, tokenizer, states or ())
     model = run_training(task, params, out, given)
     if "RANK" not in os.environ:  # of several processes none, but who launched them
         typer.echo(f"{model}", err=True)

@@ -3,19 +3,25 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from clamp3.config import ClampConfig, Params, TrainingConfig, load_params
+from clamp3.config import ClampConfig, ClapMusicgenConfig, Params, TrainingConfig, load_params
+from clamp3.data.listing import listed_parts
 from clamp3.errors import ConfigError, DataError
 from clamp3.training.clamp import train_clamp_stage
+from clamp3.training.clap_mlm import train_masked_text
+from clamp3.training.clap_musicgen import train_clap_musicgen
 from clamp3.training.lora import MODALITIES, train_adapter
 from clamp3.training.m3 import train_m3
 
 MANIFESTS = Path("data/manifests")
 MODELS = Path("results/models")
+STATES = Path("data/states/parts.tsv")
 SYMBOLIC = ("abc", "mtf")
+CLAP_TEXT, CLAP_HEADS = "clap-text", "clap-heads"  # of CLAP-MusicGen
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,12 @@ class Given:
     guard: Path | None = None
     start: Path | None = None
     tokenizer: Path | None = None
+    states: Sequence[Path] = field(default_factory=tuple)
 
 
 def task_names(params: Params) -> list[str]:
-    """The trainings that a params.yaml describes: m3, each stage of clamp3, each adapter."""
-    return ["m3", *params.clamp3.stages, *(f"lora-{modality}" for modality in MODALITIES)]
+    """The trainings of a params.yaml: m3, clamp3's stages, adapters, the parts of CLAP-MusicGen."""
+    return list(_trainers(params))
 
 
 def run_training(name: str, params_file: Path, out: Path | None, given: Given) -> Path:
@@ -44,19 +51,26 @@ def run_training(name: str, params_file: Path, out: Path | None, given: Given) -
     Raises ConfigError for an unknown name, DataError where a file to begin with is missing.
     """
     params = load_params(params_file)
-    if name not in task_names(params):
-        raise ConfigError(f"{name}: expected one of {', '.join(task_names(params))}")
+    trainers = _trainers(params)
+    if name not in trainers:
+        raise ConfigError(f"{name}: expected one of {', '.join(trainers)}")
     out = out or Path("results/trainings") / name
     count = _settings(name, params).processes
     if count > 1 and "RANK" not in os.environ:
         _launch(count)
-    elif name == "m3":
-        _train_m3(params, out, given)
-    elif name in params.clamp3.stages:
-        _train_stage(name, params, out, given)
     else:
-        _train_adapter(name.removeprefix("lora-"), params, out, given)
+        trainers[name](params, out, given)
     return out / "model"
+
+
+def _trainers(params: Params) -> dict[str, Callable[[Params, Path, Given], None]]:
+    return {
+        "m3": _train_m3,
+        **{stage: partial(_train_stage, stage) for stage in params.clamp3.stages},
+        **{f"lora-{modality}": partial(_train_adapter, modality) for modality in MODALITIES},
+        CLAP_TEXT: _train_clap_text,
+        CLAP_HEADS: _train_clap_heads,
+    }
 
 
 def _launch(count: int) -> None:
@@ -69,7 +83,15 @@ def _launch(count: int) -> None:
 def _settings(name: str, params: Params) -> TrainingConfig:
     if name in params.clamp3.stages:
         return params.clamp3.stages[name].training
+    if name == CLAP_TEXT:
+        return params.clap_text.masked_text.training
+    if name == CLAP_HEADS:
+        return _clap_settings(params).training
     return params.m3.training if name == "m3" else params.lora.training
+
+
+def _clap_settings(params: Params) -> ClapMusicgenConfig:
+    return ClapMusicgenConfig.of(params.codes, params.states, params.clap_text, params.clap_heads)
 
 
 def _train_m3(params: Params, out: Path, given: Given) -> None:
@@ -110,6 +132,45 @@ def _train_adapter(modality: str, params: Params, out: Path, given: Given) -> No
         seed=params.seed,
         **_places(out),
     )
+
+
+def _train_clap_text(params: Params, out: Path, given: Given) -> None:
+    settings = params.clap_text
+    if given.start:
+        text = settings.text.model_copy(update={"pretrained": str(given.start)})
+        settings = settings.model_copy(update={"text": text})
+    train_masked_text(
+        manifests=_manifests(given.train, ("audio",), "train"),
+        validation=_manifests(given.validation, ("audio",), "validation"),
+        settings=settings,
+        seed=params.seed,
+        **_places(out),
+    )
+
+
+def _train_clap_heads(params: Params, out: Path, given: Given) -> None:
+    train_clap_musicgen(
+        manifests_train=_manifests(given.train, ("audio",), "train"),
+        manifests_validation=_manifests(given.validation, ("audio",), "validation"),
+        states=_states(given.states),
+        text_model=given.start or MODELS / "clap_text",
+        settings=_clap_settings(params),
+        seed=params.seed,
+        **_places(out),
+    )
+
+
+def _states(given: Sequence[Path]) -> list[Path]:
+    """The tables of states that are named or listed."""
+    paths = list(given) or [STATES]
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise DataError(
+            f"{', '.join(missing)}: no such states; name a table of yours or a parts.tsv with "
+            "--states, or make the pipeline's with `snakemake states`"
+        )
+    listed = [listed_parts(path)[0] if path.suffix == ".tsv" else [path] for path in paths]
+    return [table for tables in listed for table in tables]
 
 
 def _guard(modality: str, params: Params) -> Path | None:

@@ -4,10 +4,14 @@ import pytest
 import yaml
 from repository import ROOT
 from small_corpus import make_corpus
+from training.clap_corpus import make_sounds, make_states, settings, tiny_musicgen
 from typer.testing import CliRunner
 
 from clamp3.cli import app
 from clamp3.config import load_params
+from clamp3.data.listing import list_parts
+from clamp3.models.clap_musicgen.checkpoints import load_clap
+from clamp3.models.clap_musicgen.pretrained import load_text
 from clamp3.training.train_command import Given, run_training, task_names
 
 
@@ -45,7 +49,7 @@ def test_an_unknown_task_and_a_missing_manifest_are_named(place, tmp_path, monke
     params = place[0] / "params.yaml"
     code, said = train("m4", "--params", params)
     assert code == 1
-    assert "expected one of m3, symbolic, audio, lora-abc, lora-mtf" in said
+    assert "expected one of m3, audio, symbolic, lora-abc, lora-mtf, clap-text, clap-h" in said
     code, said = train("m3", "--params", params)
     assert code == 1
     assert "data/manifests/pdmx-abc-train.jsonl" in said
@@ -55,8 +59,8 @@ def test_an_unknown_task_and_a_missing_manifest_are_named(place, tmp_path, monke
 @pytest.mark.parametrize(
     ("name", "called", "expected"),
     [
-        ("symbolic", "train_clamp_stage", {"start": "results/models/m3", "tokenizer": "None"}),
-        ("audio", "train_clamp_stage", {"start": "results/models/clamp3-stages/symbolic"}),
+        ("audio", "train_clamp_stage", {"start": "results/models/m3", "tokenizer": "None"}),
+        ("symbolic", "train_clamp_stage", {"start": "results/models/clamp3-stages/audio"}),
         ("lora-mtf", "train_adapter", {"model": "results/models/clamp3", "modality": "mtf"}),
     ],
 )
@@ -92,7 +96,8 @@ def test_an_adapter_is_guarded_by_what_is_named_or_by_the_pipelines(place, tmp_p
 
 def test_tasks_are_those_of_the_settings():
     names = task_names(load_params(ROOT / "params.yaml"))
-    assert names == ["m3", "symbolic", "audio", "lora-abc", "lora-mtf"]
+    clamp = ["m3", "audio", "symbolic", "lora-abc", "lora-mtf"]
+    assert names == [*clamp, "clap-text", "clap-heads"]
 
 
 def test_several_processes_are_launched(place, tmp_path, monkeypatch):
@@ -103,3 +108,101 @@ def test_several_processes_are_launched(place, tmp_path, monkeypatch):
     monkeypatch.setattr("clamp3.training.train_command._launch", launched.append)
     run_training("lora-abc", tmp_path / "params.yaml", tmp_path, Given())
     assert launched == [3]
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """Recordings, a tiny MusicGen's states of them, and a params.yaml of a tiny CLAP-MusicGen."""
+    folder = tmp_path_factory.mktemp("sounds")
+    tiny_musicgen(folder / "musicgen")
+    for name, count in (("train", 9), ("validation", 5)):
+        make_sounds(folder, count, name)
+        make_states(folder, settings(folder), name)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    small = settings(folder).model_dump(mode="json")
+    for section in ("codes", "states", "clap_text", "clap_heads"):
+        params[section] = {key: small[key] for key in params[section]}
+    for trained in (params["clap_text"]["masked_text"], params["clap_heads"]):
+        trained["training"]["epochs"] = 1
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    words = ["--params", folder / "params.yaml", "--train", folder / "train.jsonl"]
+    return folder, [*words, "--validation", folder / "validation.jsonl"]
+
+
+def test_a_clap_musicgen_is_trained_from_the_command_line(sounds, tmp_path):
+    folder, words = sounds
+    code, said = train("clap-text", *words, "--out", tmp_path / "text")
+    assert code == 0, said
+    begun = tmp_path / "text/model"
+    sizes, _ = load_text(begun, 40)
+    assert sizes.hidden_size == 64
+    tables = [folder / f"{name}-states.parquet" for name in ("train", "validation")]
+    given = [word for table in tables for word in ("--states", table)]
+    out = ["--start", begun, "--out", tmp_path / "heads"]
+    code, said = train("clap-heads", *words, *given, *out)
+    assert code == 0, said
+    assert said.strip().endswith("heads/model")
+    assert {path.name for path in (tmp_path / "heads").iterdir()} == {"model", "metrics.tsv"}
+    loaded = load_clap(tmp_path / "heads/model")
+    assert loaded.model.config.width == 24
+    assert loaded.tokenizer is not None
+
+
+def test_captions_tune_the_model_that_is_named(sounds, tmp_path):
+    _, words = sounds
+    assert train("clap-text", *words, "--out", tmp_path / "first")[0] == 0
+    begun = tmp_path / "first/model"
+    assert train("clap-text", *words, "--start", begun, "--out", tmp_path / "second")[0] == 0
+    first, second = (load_text(tmp_path / name / "model", 40)[1] for name in ("first", "second"))
+    name = "embeddings.word_embeddings.weight"
+    change = (first.state_dict()[name] - second.state_dict()[name]).abs()
+    assert 0 < change.mean() < 0.01 < first.state_dict()[name].abs().mean()
+
+
+def test_a_clap_musicgen_begins_where_the_pipeline_would(sounds, tmp_path, monkeypatch):
+    folder, words = sounds
+    monkeypatch.chdir(tmp_path)
+    place = "clamp3.training.train_command.train_clap_musicgen"
+    code, said = train("clap-heads", *words)
+    assert code == 1
+    assert "data/states/parts.tsv: no such states" in said
+    asked = {}
+    monkeypatch.setattr(place, lambda **how: asked.update(how))
+    states = tmp_path / "data/states"
+    states.mkdir(parents=True)
+    for number, name in enumerate(("train", "validation")):
+        table = (folder / f"{name}-states.parquet").read_bytes()
+        (states / f"part-{number:05d}-of-00002.parquet").write_bytes(table)
+    list_parts(states, 2, states / "parts.tsv")
+    (tmp_path / "data/manifests").mkdir()
+    for split in ("train", "validation"):
+        (tmp_path / f"data/manifests/pdmx-audio-{split}.jsonl").touch()
+    code, said = train("clap-heads", "--params", folder / "params.yaml")
+    assert code == 0, said
+    assert str(asked["text_model"]) == "results/models/clap_text"
+    assert [path.name for path in asked["states"]] == [
+        "part-00000-of-00002.parquet",
+        "part-00001-of-00002.parquet",
+    ]
+    assert str(asked["manifests_train"][0]) == "data/manifests/pdmx-audio-train.jsonl"
+    assert str(asked["out"]) == "results/trainings/clap-heads/model"
+    assert asked["settings"] == settings(folder).model_copy(
+        update={
+            "training": asked["settings"].training,
+            "masked_text": asked["settings"].masked_text,
+        }
+    )
+
+
+def test_what_clap_musicgen_lacks_is_told(sounds, tmp_path, monkeypatch):
+    folder, words = sounds
+    monkeypatch.chdir(tmp_path)
+    code, said = train("clap-heads", *words, "--states", folder / "train-states.parquet")
+    assert code == 1
+    assert "results/models/clap_text" in said
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["clap_heads"]["training"]["processes"] = 2
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    code, said = train("clap-heads", *words, "--params", tmp_path / "params.yaml")
+    assert code == 1
+    assert "expected 1 process" in said

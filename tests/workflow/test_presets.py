@@ -9,8 +9,10 @@ import yaml
 from repository import ROOT
 from ruamel.yaml import YAML
 
-from clamp3.config import Params, check, load_params
+from clamp3.config import ClapMusicgenConfig, Params, check, load_params
+from clamp3.data.captions import caption_of
 from clamp3.errors import ConfigError
+from clamp3.models.clap_musicgen.decoder import PUBLISHED_READING
 
 NAMES = sorted(path.stem for path in (ROOT / "presets").glob("*.yaml"))
 # Modality and frozen text of each stage.
@@ -87,6 +89,22 @@ def test_fine_tuning_goes_on_from_weights_with_a_slower_text_tower(script):
     assert config.start == "data/models/clamp3"
     assert (stage.tower_rates.text, stage.tower_rates.music) == (0.1, 1.0)
     assert stage.chunk < stage.training.batch_size
+
+
+def test_clap_musicgen_as_released(script):
+    script.main("clap-musicgen")
+    params = load_params(script.ROOT / "params.yaml")
+    chosen = ClapMusicgenConfig.of(params.codes, params.states, params.clap_text, params.clap_heads)
+    assert (chosen.musicgen, chosen.new_musicgen) == ("facebook/musicgen-small", None)
+    plan = chosen.recordings
+    assert (plan.start_seconds, plan.chunk_seconds, plan.chunks) == (10.0, 15.0, 1)
+    assert chosen.reading == PUBLISHED_READING
+    assert (chosen.text.pretrained, chosen.text.max_tokens) == ("FacebookAI/roberta-base", 512)
+    assert (chosen.width, chosen.head_width) == (1024, 512)
+    assert (chosen.fit_heads, chosen.freeze_text) == (False, True)
+    assert (chosen.loss, chosen.standardise) == ("listmle", True)
+    # suno's captions lie under `description` (data.captioned_audio)
+    assert caption_of({"description": "dark metal"}, chosen.captions) == "dark metal"
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones(script):
