@@ -13,6 +13,7 @@ from clamp3.commands import (
     download,
     embed,
     evaluate,
+    index,
     search,
     summarise,
     train,
@@ -28,6 +29,7 @@ app = typer.Typer(
 for group in (
     embed,
     search,
+    index,
     convert,
     train,
     evaluate,

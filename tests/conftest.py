@@ -7,6 +7,12 @@ import pytest
 from repository import ROOT
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Folders that tests search are not kept in the user's cache."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def goldens() -> Path:
     """The folder of recorded outputs of the original programs; skips where there is none."""

@@ -34,30 +34,59 @@ class Modality(StrEnum):
 @tells_errors
 def search(
     query: Annotated[str, typer.Argument(help="A text, or a score, MIDI, sound or image file.")],
-    where: Annotated[
+    collection: Annotated[
         Path,
-        typer.Argument(
-            metavar="EMBEDDINGS", help="A table, a folder of tables, or a folder of music."
-        ),
+        typer.Argument(help="An index, a table, a folder of tables, or a folder of music."),
     ],
     model: ModelSource,
     adapter: AdapterFolders = None,
     mert: Mert = None,
     captioner: CaptionerSource = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many results.")] = 10,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Only results such as genre=jig or year>=1900; may be given repeatedly.",
+        ),
+    ] = None,
     modality: Annotated[Modality | None, typer.Option(help="Only results of this kind.")] = None,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="Faster, in an index built with --ann.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, with all metadata.")] = False,
     threads: Threads = None,
     device: Device = None,
 ) -> None:
-    """Print what is nearest to the query: rank, cosine, id and modality, parted by tabs."""
+    """Print what is nearest to the query: rank, cosine, id and modality, parted by tabs.
+
+    A folder of music is embedded when it is first searched, and later what has changed in it.
+    """
     from clamp3.retrieval.embedder import load_model
-    from clamp3.retrieval.search import query_vector, read_tables
-    from clamp3.retrieval.search import search as find_nearest
+    from clamp3.retrieval.search import search_collection
 
     set_threads(threads)
+    conditions = [*(where or []), *([f"modality={modality}"] if modality else [])]
     embedder = load_model(model, adapter=adapter, mert=mert, captioner=captioner, device=device)
-    tables = read_tables(where, embedder)
-    vector = query_vector(query, embedder)
-    for rank, hit in enumerate(find_nearest(vector, tables, top_k, modality=modality), start=1):
+    hits = search_collection(
+        query, collection, embedder, top_k, where=conditions, approximate=approximate
+    )
+    if json:
+        _tell_json(query, embedder.space, hits)
+        return
+    for rank, hit in enumerate(hits, start=1):
         labels = "\t".join(value for _, value in sorted(hit.labels.items(), reverse=True))
         typer.echo(f"{rank}\t{hit.similarity:.4f}\t{hit.id}\t{labels}")
+
+
+def _tell_json(query: str, space: str, hits: list) -> None:
+    import json
+
+    results = [
+        {"rank": rank, "id": hit.id, "similarity": hit.similarity}
+        | hit.labels
+        | {"metadata": hit.metadata}
+        for rank, hit in enumerate(hits, start=1)
+    ]
+    found = {"query": query, "model": space, "results": results}
+    typer.echo(json.dumps(found, ensure_ascii=False, indent=2))

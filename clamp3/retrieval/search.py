@@ -1,72 +1,100 @@
-"""Searching tables of embeddings with a text or with a file."""
+"""Searching an index, tables of embeddings or a folder of music, with a text or with a file."""
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from clamp3.errors import ConfigError, DataError, FormatError
+from clamp3.formats.modality import FORMAT_BY_SUFFIX
+from clamp3.retrieval.embedded_folder import embedded_folder
 from clamp3.retrieval.embedder import Embedder
 from clamp3.retrieval.examples import nearest
-from clamp3.retrieval.npy_output import JOURNAL, read_npy_tree
+from clamp3.retrieval.filters import Condition, matching, parse_conditions, refuse_unknown
+from clamp3.retrieval.hits import Hit
+from clamp3.retrieval.index_rows import FIELD, KEY, MODALITY, rows_of, told
+from clamp3.retrieval.index_store import is_index
 from clamp3.retrieval.sources import find_sources
-from clamp3.retrieval.vectors import Vectors, read_vectors
+from clamp3.retrieval.vector_tables import vector_tables
+from clamp3.retrieval.vectors import Vectors
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Hit:
-    """One found row: its id, its cosine with the query, and its labels (modality, field)."""
+def search_collection(
+    query: str,
+    collection: Path,
+    embedder: Embedder,
+    count: int = 10,
+    *,
+    where: Sequence[str | Condition] = (),
+    approximate: bool = False,
+) -> list[Hit]:
+    """The `count` rows nearest to a text, or to the file of that name, best first.
 
-    id: str
-    similarity: float
-    labels: dict[str, str]
+    `collection`: an index, a table of embeddings, a folder of such tables, or a folder of music,
+    which is embedded first (see `embedded_folder`). `where`: conditions such as `year>=1900`, see
+    `filters.matching`. `approximate`: where the index was built for it.
+
+    Raises DataError where there is nothing to search, or it is of another model.
+    """
+    conditions = parse_conditions(where)
+    if not is_index(collection):
+        tables = read_tables(collection, embedder)
+        return search(query_vector(query, embedder), tables, count, where=conditions)
+    from clamp3.retrieval.index import open_index  # its compiler takes a moment to import
+
+    index = open_index(collection)
+    index.refuse_other(embedder.space, embedder.source)
+    vector = query_vector(query, embedder)
+    return index.search(vector, count, where=conditions, approximate=approximate)
 
 
 def search(
-    query: np.ndarray, tables: Sequence[Vectors], count: int, *, modality: str | None = None
+    query: np.ndarray,
+    tables: Sequence[Vectors],
+    count: int,
+    *,
+    where: Sequence[str | Condition] = (),
 ) -> list[Hit]:
     """The `count` rows of all tables nearest to the query [D], best first.
 
-    With `modality` only rows of that one. Equal similarities stay in the order of the tables.
+    Only rows that meet the conditions, on id, modality and further columns of the tables. Equal
+    similarities stay in the order of the tables.
     """
-    rows = [
-        (similarity, vectors, row)
-        for vectors in tables
-        for row, similarity in nearest(query, vectors.embeddings, len(vectors.ids))
-        if modality in (None, _modality(vectors, row))
-    ]
-    best = sorted(rows, key=lambda found: -found[0])[:count]
-    return [_hit(similarity, vectors, row) for similarity, vectors, row in best]
+    conditions = parse_conditions(where)
+    known = {*KEY, *(name for vectors in tables for name in vectors.labels)}
+    refuse_unknown(conditions, sorted(known))
+    found: list[tuple[float, Vectors, int]] = []
+    for vectors in tables:
+        rows = np.arange(len(vectors.ids))
+        if conditions:
+            rows = np.flatnonzero(matching(rows_of(vectors), conditions))
+        best = nearest(query, vectors.embeddings[rows] if conditions else vectors.embeddings, count)
+        found += [(similarity, vectors, int(rows[row])) for row, similarity in best]
+    best = sorted(found, key=lambda one: -one[0])[:count]
+    return [_hit(similarity, vectors.take([row])) for similarity, vectors, row in best]
 
 
 def read_tables(source: Path, embedder: Embedder) -> list[Vectors]:
     """The tables of embeddings to search: one file, all in a folder, or a folder of raw files.
 
     A folder that `clamp3 embed --format npy` wrote is a table as well. Raw files (of a folder
-    without any table) are embedded now; which of them could not be is logged.
+    without any table) are embedded where they are not yet; which could not be is logged.
 
     Raises DataError where there is nothing to search, or a table is of another model.
     """
     source = Path(source)
-    if not source.exists():
-        raise DataError(f"{source}: no such file or folder")
-    paths = [source] if source.is_file() else sorted(source.rglob("*.parquet"))
-    tables = {path: read_vectors(path) for path in paths if source.is_file() or _is_table(path)}
-    if (source / JOURNAL).is_file():
-        tables[source] = read_npy_tree(source)
-    for path, vectors in tables.items():
-        if vectors.origin.space != embedder.space:
+    found = vector_tables(source)
+    for table in found:
+        if table.origin.space != embedder.space:
             raise DataError(
-                f"{path}: embeddings of model {vectors.origin.space[:16]}, but "
+                f"{table.path}: embeddings of model {table.origin.space[:16]}, but "
                 f"{embedder.source} is {embedder.space[:16]}; vectors of two models cannot be "
                 "compared: embed again"
             )
-    return list(tables.values()) or [_embedded_now(source, embedder)]
+    return [table.read() for table in found] or [embedded_folder(source, embedder)]
 
 
 def query_vector(query: str, embedder: Embedder) -> np.ndarray:
@@ -77,6 +105,8 @@ def query_vector(query: str, embedder: Embedder) -> np.ndarray:
     if not query.strip():
         raise ConfigError("the query is empty")
     if not _is_file(query):
+        if Path(query).suffix.lower() in FORMAT_BY_SUFFIX:
+            log.warning("%s: no such file; searching for these words", query)
         return embedder.embed_text(query)
     sources, refused = find_sources([Path(query)])
     if not refused:
@@ -93,26 +123,9 @@ def _is_file(query: str) -> bool:
         return False
 
 
-def _is_table(path: Path) -> bool:
-    return "embedding" in pq.read_schema(path).names
-
-
-def _embedded_now(folder: Path, embedder: Embedder) -> Vectors:
-    sources, refused = find_sources([folder])
-    vectors, failed = embedder.embed_sources(sources)
-    for name, error in [*refused, *failed]:
-        log.warning("%s: %s (%s)", name, error, error.kind)
-    if not vectors.ids:
-        raise DataError(f"{folder}: neither tables of embeddings nor files that could be embedded")
-    return vectors
-
-
-def _modality(vectors: Vectors, row: int) -> str:
-    return (
-        vectors.labels["modality"][row] if "modality" in vectors.labels else vectors.origin.modality
-    )
-
-
-def _hit(similarity: float, vectors: Vectors, row: int) -> Hit:
-    labels = {name: values[row] for name, values in vectors.labels.items()}
-    return Hit(vectors.ids[row], similarity, {"modality": _modality(vectors, row)} | labels)
+def _hit(similarity: float, vectors: Vectors) -> Hit:
+    """The only row as a result."""
+    row = rows_of(vectors).to_pylist()[0]
+    labels = {name: row[name] for name in (MODALITY, FIELD) if row[name] is not None}
+    known = {name: told(value) for name, value in row.items() if name not in KEY and value}
+    return Hit(row["id"], similarity, labels, known)

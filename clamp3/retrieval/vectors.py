@@ -99,7 +99,14 @@ def read_vectors(path: Path) -> Vectors:
     Raises DataError for a file that is no table of embeddings, for a cell without a value and for
     numbers that are not finite.
     """
-    table = read_table(path)
+    return vectors_of(path, read_table(path))
+
+
+def vectors_of(path: Path, table: pa.Table) -> Vectors:
+    """The embeddings in rows read from the file of that name; raises DataError as `read_vectors`.
+
+    `table` is all of the file, or some of its rows.
+    """
     metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
     missing = [name for name in ORIGIN if name not in metadata]
     if missing or not {"id", "embedding"} <= set(table.column_names):

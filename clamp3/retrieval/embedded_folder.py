@@ -1,0 +1,87 @@
+"""A folder of music, embedded when it is first searched; later only what has changed."""
+
+import hashlib
+import logging
+import os
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from clamp3.data.file_conversion.pool import cpu_count
+from clamp3.errors import DataError
+from clamp3.files import write_text
+from clamp3.retrieval.embed_command import FEW, MOST_WORKERS
+from clamp3.retrieval.embed_files import Rejects
+from clamp3.retrieval.embedder import Embedder
+from clamp3.retrieval.index_store import writing
+from clamp3.retrieval.parquet_output import ParquetOutput
+from clamp3.retrieval.sources import Source, find_sources
+from clamp3.retrieval.vectors import Vectors, read_vectors
+
+log = logging.getLogger(__name__)
+NAME_DIGITS = 16  # of hashes in names
+
+
+def embedded_folder(folder: Path, embedder: Embedder) -> Vectors:
+    """The embeddings of all files of a folder that can be embedded, sorted by id.
+
+    They are kept in the user's cache (`cache_home`), told apart by the file's content and by the
+    model and how it reads: what is known is not computed again, nor what was done before a kill.
+    The files that cannot be embedded are logged.
+
+    Raises DataError where there are none that can.
+    """
+    sources, rejected = find_sources([folder])
+    place = cache_home() / "collections" / _digest(str(Path(folder).resolve()))
+    tables = []
+    if sources:
+        with writing(place):
+            name = str(Path(folder).resolve()).encode("utf-8", "replace").decode()
+            write_text(place / "folder.txt", f"{name}\n")  # for people
+            for modality, own in groupby(sorted(sources, key=_order), key=lambda s: s.modality):
+                # A table each: a first image does not change how scores are made.
+                table, failed = _table(place, modality, list(own), embedder)
+                tables += [table] if table else []
+                rejected += failed
+    for name, error in rejected:
+        log.warning("%s: %s (%s)", name, error, error.kind)
+    if not tables:
+        raise DataError(f"{folder}: neither tables of embeddings nor files that could be embedded")
+    return _together(tables, embedder)
+
+
+def cache_home() -> Path:
+    """Where what can be made again is kept: $XDG_CACHE_HOME/clamp3, by default ~/.cache/clamp3."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clamp3"
+
+
+def _table(
+    place: Path, modality: str, sources: list[Source], embedder: Embedder
+) -> tuple[Vectors | None, Rejects]:
+    making = embedder.making(sources)
+    path = place / f"{modality}-{_digest(making.mark)}.parquet"
+    workers = 0 if len(sources) < FEW else min(MOST_WORKERS, cpu_count())
+    rejected = embedder.embed_to(ParquetOutput(path, making), sources, workers=workers)
+    if len(rejected) == len(sources):  # then nothing was written
+        return None, rejected
+    return read_vectors(path), rejected
+
+
+def _together(tables: list[Vectors], embedder: Embedder) -> Vectors:
+    modalities = [modality for table in tables for modality in table.labels["modality"]]
+    whole = Vectors(
+        [name for table in tables for name in table.ids],
+        np.concatenate([table.embeddings for table in tables]),
+        embedder.origin(modalities),
+        {"modality": modalities},
+    )
+    return whole.take(sorted(range(len(whole.ids)), key=lambda row: whole.ids[row]))
+
+
+def _order(source: Source) -> tuple[str, str]:
+    return source.modality, source.id
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:NAME_DIGITS]
