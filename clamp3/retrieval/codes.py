@@ -1,7 +1,9 @@
 """From recordings to EnCodec's codes, and on to what MusicGen makes of them: tables by part."""
 
+import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,9 +14,10 @@ import pyarrow.parquet as pq
 import torch
 
 from clamp3.config import CodesConfig, MusicgenReading, RecordingChunks
+from clamp3.data.listing import list_parts
 from clamp3.data.rejected import Rejected, close_step, write_rejected
 from clamp3.errors import DataError, FormatError
-from clamp3.files import read_table, write_table
+from clamp3.files import atomic_path, read_table, sha256_of, write_table
 from clamp3.logs import progress
 from clamp3.models.clap_musicgen import Codec, DecoderTower
 from clamp3.models.clap_musicgen.pretrained import load_codec, load_decoder
@@ -104,6 +107,37 @@ def read_codes(table: Path) -> Iterator[tuple[str, list[np.ndarray]]]:
             yield piece_id.as_py(), [part.T for part in np.split(flat, ends[:-1])]
 
 
+def pool_parts(
+    codes: Sequence[Path],
+    folder: Path,
+    musicgen: str | Path,
+    reading: MusicgenReading,
+    *,
+    resume: Path,
+    device: str | None = None,
+) -> None:
+    """Write what MusicGen makes of all parts, and their listing, to a new folder; see pool_codes.
+
+    Finished parts wait in the folder `resume`, so that a run that was killed goes on there.
+    """
+    tower = load_decoder(musicgen, reading).to(_device(device))
+    how = tensors_hash(tower.state_dict()) + json.dumps(reading.model_dump())
+    done = {part: resume / f"{_digest(sha256_of(part) + how)}.parquet" for part in codes}
+    for part in progress(list(codes), "states"):
+        if not done[part].exists():
+            _pool(part, done[part], tower, reading)
+    with atomic_path(folder) as draft:
+        draft.mkdir()
+        for part in codes:
+            shutil.copy(done[part], draft / part.name)
+        list_parts(draft, len(codes), draft / "parts.tsv")
+    shutil.rmtree(resume)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def pool_codes(
     codes: Path,
     table: Path,
@@ -118,7 +152,10 @@ def pool_codes(
     features, as a Store reads it. The metadata are those of the codes, and which decoder read them
     how. Raises CheckpointError for no decoder, DataError for codes that are not for it.
     """
-    tower = load_decoder(musicgen, reading).to(_device(device))
+    _pool(codes, table, load_decoder(musicgen, reading).to(_device(device)), reading)
+
+
+def _pool(codes: Path, table: Path, tower: DecoderTower, reading: MusicgenReading) -> None:
     rows = list(read_codes(codes))
     states = decoder_states(tower, [chunk for _, chunks in rows for chunk in chunks])
     ends = np.cumsum([len(chunks) for _, chunks in rows], dtype=int)

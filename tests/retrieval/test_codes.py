@@ -12,12 +12,14 @@ from models.tiny_clap import CODEC, DECODER, sounds, tiny_musicgen
 from training.clap_corpus import chord, settings
 
 from clamp3.config import RecordingChunks
+from clamp3.data.listing import listed_parts
 from clamp3.data.rejected import read_rejected
 from clamp3.data.store import Store
 from clamp3.errors import DataError, FormatError
 from clamp3.files import write_table
 from clamp3.formats.audio import read_audio
 from clamp3.models.clap_musicgen.pretrained import load_codec, load_decoder
+from clamp3.retrieval import codes as coding
 from clamp3.retrieval.chunks import cut_chunks, read_chunks
 from clamp3.retrieval.codes import (
     decoder_states,
@@ -180,9 +182,9 @@ def test_states_are_those_of_each_chunk_alone_and_a_store_reads_them(folder, tmp
         _written(tmp_path / f"{number}.wav", chord(500, number, seconds))
         rows.append({"id": f"x/{number}", "audio_path": str(tmp_path / f"{number}.wav")})
     write_table(tmp_path / "part.parquet", pa.Table.from_pylist(rows))
-    codes, states = tmp_path / "codes.parquet", tmp_path / "part-0.parquet"
-    _extract(folder, tmp_path, codes)
-    pool_codes(codes, states, settings(folder).musicgen, settings(folder).reading, device="cpu")
+    coded, states = tmp_path / "codes.parquet", tmp_path / "part-0.parquet"
+    _extract(folder, tmp_path, coded)
+    pool_codes(coded, states, settings(folder).musicgen, settings(folder).reading, device="cpu")
     store = Store([states])
     for number, count in enumerate((2, 1)):
         found = store.get(f"x/{number}")
@@ -221,3 +223,41 @@ def test_a_part_without_a_folder_is_told(folder, tmp_path):
         extract_codes(
             tmp_path / "part.parquet", None, tmp_path / "c", tmp_path / "r", settings(folder)
         )
+
+
+def test_parts_are_pooled_into_a_folder_and_a_killed_run_goes_on(folder, tmp_path, monkeypatch):
+    rows = []
+    for number in (0, 1):
+        _written(tmp_path / f"{number}.wav", chord(500, number, 0.6))
+        rows.append({"id": f"x/{number}", "audio_path": str(tmp_path / f"{number}.wav")})
+    parts = [tmp_path / f"part-0000{number}-of-00002.parquet" for number in (0, 1)]
+    for part, row in zip(parts, rows, strict=True):
+        write_table(tmp_path / "part.parquet", pa.Table.from_pylist([row]))
+        _extract(folder, tmp_path, part)
+    chosen, made = settings(folder), []
+
+    def pool():
+        where = tmp_path / "states"
+        resume = tmp_path / "resume"
+        coding.pool_parts(
+            parts, where, chosen.musicgen, chosen.reading, resume=resume, device="cpu"
+        )
+
+    def dying(path, table):
+        made.append(path)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        write_table(path, table)
+
+    monkeypatch.setattr(coding, "write_table", dying)
+    with pytest.raises(KeyboardInterrupt):
+        pool()
+    assert not (tmp_path / "states").exists()
+    pool()  # the second part alone
+    assert len(made) == 3
+    tables, rejected = listed_parts(tmp_path / "states/parts.tsv")
+    assert (tables, rejected) == ([tmp_path / "states" / part.name for part in parts], [])
+    assert sorted(Store(tables).get("x/1").shape) == [1, 64]
+    pool_codes(parts[0], tmp_path / "alone", chosen.musicgen, chosen.reading, device="cpu")
+    assert tables[0].read_bytes() == (tmp_path / "alone").read_bytes()
+    assert not (tmp_path / "resume").exists()

@@ -65,7 +65,7 @@ def is_read(path):
 
 def outputs(script, values):
     """The files that the script's rule declares; a folder gets one file."""
-    out = Path(values.get("out", ["."])[0])
+    out = Path((values.get("out") or ["."])[0])
     if script == "build_demo_corpus":
         return [out / name for name in (*CORPUS, *(f"{name}/1.txt" for name in CORPUS_FOLDERS))]
     if script == "build_manifests":

@@ -5,41 +5,18 @@ rule audio:
     """Stage 6: features of every recording: one row per 5 seconds."""
     input:
         "data/features/parts.tsv",
-        "data/recordings/parts.tsv" if IS_RENDERED else "data/recordings/origin.txt",
-
-
-rule render_recordings:
-    """In audio: play the MIDI files of one part of the catalogue into sound files."""
-    input:
-        catalog="data/catalog/{part}.parquet",
-        mid=f"{CORPUS}/mid",
-    output:
-        folder=directory("data/recordings/{part}"),
-    log:
-        "logs/render_recordings/{part}.log",
-    benchmark:
-        "logs/timings/render_recordings/{part}.tsv"
-    group:
-        "audio"
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    params:
-        cfg=stage_params("audio"),
-        code=stage_code("audio"),
-    shell:
-        "exec python workflow/scripts/render_recordings.py --params {params.cfg:q}"
-        " --catalog {input.catalog:q} --out {output.folder:q} --log {log:q}"
+        [] if IS_RENDERED else "data/recordings/origin.txt",
 
 
 rule extract_features:
-    """In audio: decode one part's recordings and describe every window by the front end."""
+    """In audio: describe every window of one part's recordings, which the demo first plays."""
     input:
         catalog="data/catalog/{part}.parquet",
-        recordings=RECORDINGS,
+        sources=f"{CORPUS}/mid" if IS_RENDERED else RECORDINGS,
     output:
         table=ensure("data/features/{part}.parquet", non_empty=True),
         rejected="data/features/rejected-{part}.parquet",
+        rendered=directory("data/recordings/{part}") if IS_RENDERED else [],
     log:
         "logs/extract_features/{part}.log",
     benchmark:
@@ -54,10 +31,12 @@ rule extract_features:
     params:
         cfg=stage_params("audio"),
         code=stage_code("audio"),
+        recordings=RECORDINGS,
     shell:
         "exec python workflow/scripts/extract_features.py --params {params.cfg:q}"
-        " --catalog {input.catalog:q} --recordings {input.recordings:q}"
-        " --table {output.table:q} --rejected {output.rejected:q} --log {log:q}"
+        " --catalog {input.catalog:q} --recordings {params.recordings:q}"
+        " --table {output.table:q} --rejected {output.rejected:q} --out {output.rendered:q}"
+        " --log {log:q}"
 
 
 rule name_recordings:
@@ -95,24 +74,3 @@ rule list_features:
     shell:
         "exec python workflow/scripts/list_parts.py --params {params.cfg:q}"
         " --folder data/features --listing {output.listing:q} --log {log:q}"
-
-
-rule list_recordings:
-    """In audio: list all parts with rows and hashes, for the stages that need every one."""
-    input:
-        expand("data/recordings/{part}", part=PARTS),
-    output:
-        listing=ensure("data/recordings/parts.tsv", non_empty=True),
-    log:
-        "logs/list_recordings.log",
-    benchmark:
-        "logs/timings/list_recordings.tsv"
-    resources:
-        mem_mb=1000,
-        runtime=30,
-    params:
-        cfg=stage_params("audio"),
-        code=stage_code("audio"),
-    shell:
-        "exec python workflow/scripts/list_parts.py --params {params.cfg:q}"
-        " --folder data/recordings --listing {output.listing:q} --log {log:q}"

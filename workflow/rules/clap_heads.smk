@@ -13,7 +13,7 @@ rule train_clap_heads:
     input:
         train=manifests("audio", "train"),
         validation=manifests("audio", "validation"),
-        states="data/states/parts.tsv",
+        states="data/states",
         musicgen=MUSICGEN,
         text="results/models/clap_text",
     output:
@@ -38,6 +38,6 @@ rule train_clap_heads:
         code=stage_code("clap_heads"),
     shell:
         "exec python workflow/scripts/train_clap_heads.py --params {params.cfg:q}"
-        " --train {input.train:q} --validation {input.validation:q} --states {input.states:q}"
+        " --train {input.train:q} --validation {input.validation:q} --states {input.states:q}/parts.tsv"
         " --text {input.text:q} --out {output.model:q} --metrics {output.metrics:q}"
         " --resume results/resume/clap_heads --log {log:q}"

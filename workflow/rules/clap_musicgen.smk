@@ -13,7 +13,7 @@ rule evaluate_clap_musicgen:
     input:
         model="results/models/clap_musicgen",
         manifest=manifests("audio", "test"),
-        states="data/states/parts.tsv",
+        states="data/states",
     output:
         ensure("results/evaluation/clap_musicgen.json", non_empty=True),
     log:
@@ -28,5 +28,5 @@ rule evaluate_clap_musicgen:
         code=stage_code("clap_musicgen"),
     shell:
         "exec python workflow/scripts/evaluate_clap_musicgen.py --params {params.cfg:q}"
-        " --model {input.model:q} --manifest {input.manifest:q} --states {input.states:q}"
+        " --model {input.model:q} --manifest {input.manifest:q} --states {input.states:q}/parts.tsv"
         " --json {output:q} --log {log:q}"

@@ -23,7 +23,7 @@ rule build_manifests:
         mtf="data/mtf/parts.tsv",
         features="data/features/parts.tsv",
         rejected="data/catalog/rejected.parquet",
-        passed=listings("abc", *(["recordings"] if IS_RENDERED else [])),
+        passed=listings("abc"),
     output:
         manifests=MANIFESTS,
         counts=ensure("data/manifests/counts.json", non_empty=True),

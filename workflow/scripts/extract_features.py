@@ -1,15 +1,19 @@
-"""Decode one part's recordings and describe every window by the front end."""
+"""Describe every window of one part's recordings, which the demo first plays."""
 
 from clamp3.config import AudioConfig
+from clamp3.data.rejected import read_rejected, write_rejected
 from clamp3.job import Job
 from clamp3.retrieval.features import extract_features
+from clamp3.retrieval.recordings import render_recordings
 
 if __name__ == "__main__":
     with Job() as job:
-        extract_features(
-            job.path("catalog"),
-            job.path("recordings"),
-            job.path("table"),
-            job.path("rejected"),
-            job.section("audio", AudioConfig),
-        )
+        audio = job.section("audio", AudioConfig)
+        catalog, recordings = job.path("catalog"), job.path("recordings")
+        rejected = job.path("rejected")
+        if audio.source == "render":
+            render_recordings(catalog, recordings, audio)
+        extract_features(catalog, recordings, job.path("table"), rejected, audio)
+        if audio.source == "render":
+            unplayed = recordings / "rejected.parquet"
+            write_rejected(rejected, read_rejected([unplayed, rejected]))
