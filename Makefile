@@ -43,7 +43,7 @@ bench: $(STAMP)
 
 clean: ## results and intermediates; keeps the environment
 	rm -rf .snakemake logs results/models results/embeddings results/metrics results/evaluation \
-	    results/resume results/report.html data/*/
+	    results/resume results/tables results/report.html data/*/
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
