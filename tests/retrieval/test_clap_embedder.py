@@ -99,7 +99,7 @@ def test_batch_and_order_change_nothing(model, tmp_path):
     assert np.allclose(model.embed_text(CAPTIONS[::-1])[::-1], alone, atol=2e-6)
     (tmp_path / "a.txt").write_text(CAPTIONS[2], encoding="utf-8")
     assert np.allclose(model.embed(text=tmp_path / "a.txt"), alone[2], atol=2e-6)
-    (tmp_path / "b.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "b.txt").write_bytes(b"na\xefve")
     with pytest.raises(FormatError, match="not UTF-8"):
         model.embed(text=tmp_path / "b.txt")
     long = model.embed_text(" ".join(CAPTIONS * 20))

@@ -25,7 +25,9 @@ def trained(tmp_path_factory):
     tiny_roberta(folder / "roberta")
     make_sounds(folder, 18)
     chosen = settings(folder, folder / "roberta", **LEARNS)
-    training = chosen.training.model_copy(update={"epochs": 25, "learning_rate": 0.01, "batch_size": 18})
+    training = chosen.training.model_copy(
+        update={"epochs": 25, "learning_rate": 0.01, "batch_size": 18}
+    )
     chosen = chosen.model_copy(update={"training": training})
     train_clap_musicgen(
         manifests_train=[folder / "train.jsonl"],
