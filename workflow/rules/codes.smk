@@ -10,7 +10,7 @@ rule codes:
 rule make_musicgen:
     """In codes: a MusicGen with random weights, where no other is given."""
     output:
-        directory("data/codes/musicgen"),
+        directory(MADE_MUSICGEN),
     log:
         "logs/make_musicgen.log",
     benchmark:

@@ -27,11 +27,12 @@ CATALOG = expand("data/catalog/{part}.parquet", part=PARTS)
 CORPUS = config["corpus"]["folder"].rstrip("/")
 IS_RENDERED = config["audio"]["source"] == "render"
 RECORDINGS = "data/recordings/{part}" if IS_RENDERED else config["audio"]["folder"]
+MADE_MUSICGEN = "data/codes/musicgen"
 # A MusicGen on the hub is no file.
 MUSICGEN = [
     path
     for path in [config["codes"]["musicgen"]]
-    if config["codes"]["new_musicgen"] or Path(path).exists()
+    if path == MADE_MUSICGEN or Path(path).exists()
 ]
 # Data sets besides PDMX: where each lies, and the modality of its pieces.
 GIVEN = config["parse"]["collections"]
