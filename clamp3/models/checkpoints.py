@@ -84,18 +84,32 @@ def save_checkpoint(
 
     Raises CheckpointError where a value is not finite or an adapter is still attached.
     """
+    return write_checkpoint(folder, _description(model), _split(model), tokenizer, notes)
+
+
+def write_checkpoint(
+    folder: Path,
+    description: dict,
+    tensors: dict[str, Tensors],
+    tokenizer: PreTrainedTokenizerFast | None,
+    notes: dict | None,
+) -> str:
+    """Write a checkpoint folder of any kind of model, and return its fingerprint.
+
+    `description`: kind and architecture; `tensors`: those of each part; else as save_checkpoint.
+    """
     with atomic_path(folder) as draft:
         draft.mkdir()
         parts = {}
-        for part, tensors in _split(model).items():
-            refuse_not_finite(tensors, str(folder))
-            parts[part] = tensors_hash(tensors)
-            save_file(tensors, draft / f"{part}.safetensors", metadata={"format": "pt"})
+        for part, own in tensors.items():
+            refuse_not_finite(own, str(folder))
+            parts[part] = tensors_hash(own)
+            save_file(own, draft / f"{part}.safetensors", metadata={"format": "pt"})
         if tokenizer is not None:
             save_tokenizer(tokenizer, draft)
             parts[TOKENIZER] = sha256_of(draft / "tokenizer.json")
-        content = _description(model) | {"parts": parts}
-        fingerprint = _fingerprint(content)
+        content = description | {"parts": parts}
+        fingerprint = fingerprint_of(content)
         write_json(
             draft / CONFIG, content | {"fingerprint": fingerprint, "notes": dict(notes or {})}
         )
@@ -111,7 +125,8 @@ def _description(model: ClampModel | M3Model) -> dict:
     return {"kind": model.config.kind, "architecture": architecture}
 
 
-def _fingerprint(content: dict) -> str:
+def fingerprint_of(content: dict) -> str:
+    """The SHA-256 of a checkpoint's kind, architecture and parts."""
     identity = {name: content[name] for name in ("kind", "architecture", "parts")}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
@@ -156,7 +171,7 @@ def read_config(folder: Path) -> M3CheckpointConfig | ClampCheckpointConfig:
         config = check(M3CheckpointConfig if is_m3 else ClampCheckpointConfig, raw, str(path))
     except ConfigError as error:
         raise CheckpointError(f"{error}; was this folder written by this package?") from error
-    if _fingerprint(config.model_dump(mode="json")) != config.fingerprint:
+    if fingerprint_of(config.model_dump(mode="json")) != config.fingerprint:
         raise CheckpointError(
             f"{path}: its fingerprint does not belong to its content; was the file edited?"
         )

@@ -21,15 +21,15 @@ from clamp3.retrieval.clap_engine import (
     ClapEngine,
     clap_computing,
 )
-from clamp3.retrieval.embed_files import Rejects, embed_to
+from clamp3.retrieval.embed_files import Rejects, SourceEmbedder, embed_to
 from clamp3.retrieval.embedder import EmbeddedFiles
 from clamp3.retrieval.embedding import best_device
 from clamp3.retrieval.outputs import Collected, Making, Output
 from clamp3.retrieval.sources import Source, find_sources, read_piece
-from clamp3.retrieval.vectors import Origin, Vectors
+from clamp3.retrieval.vectors import Origin
 
 
-class ClapEmbedder:
+class ClapEmbedder(SourceEmbedder):
     """A CLAP-MusicGen, ours or the original's, used as an Embedder is.
 
     `source`: a folder or a name on the hub; `tokenizer`: where the original's has its tokenizer
@@ -142,16 +142,6 @@ class ClapEmbedder:
             sorted([*refused, *rejected], key=lambda row: row[0]),
         )
 
-    def embed_sources(self, sources: Sequence[Source]) -> tuple[Vectors, Rejects]:
-        """The embeddings of the files in their order, and (id, reason) of those without one."""
-        output = Collected()
-        rejected = self.embed_to(output, sources)
-        rows = [output.rows[source.id] for source in sources if source.id in output.rows]
-        modalities = [row.modality for row in rows]
-        matrix = np.stack([r.embedding for r in rows]) if rows else np.empty((0, 0), np.float32)
-        labels = {"modality": modalities}
-        return Vectors([r.id for r in rows], matrix, self.origin(modalities), labels), rejected
-
     def embed_to(
         self,
         output: Output,
@@ -166,12 +156,7 @@ class ClapEmbedder:
         `devices`: as Embedder's. Raises ConfigError for `temporal`, which this model has not.
         """
         _refuse_temporal(temporal)
-        good, rejected = [], []
-        for source in sources:
-            if (reason := self._refusal(source)) is None:
-                good.append(source)
-            else:
-                rejected.append((source.id, reason))
+        good, rejected = self._usable(sources)
         compute = clap_computing(self._engine, devices)
         rejected += embed_to(output, good, self._reader(), compute, workers=workers)
         return sorted(rejected, key=lambda row: row[0])

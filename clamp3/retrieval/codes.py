@@ -121,11 +121,11 @@ def pool_parts(
     Finished parts wait in the folder `resume`, so that a run that was killed goes on there.
     """
     tower = load_decoder(musicgen, reading).to(_device(device))
-    how = tensors_hash(tower.state_dict()) + json.dumps(reading.model_dump())
-    done = {part: resume / f"{_digest(sha256_of(part) + how)}.parquet" for part in codes}
+    how = _described(tower, reading)
+    done = {part: resume / f"{_digest(sha256_of(part), how)}.parquet" for part in codes}
     for part in progress(list(codes), "states"):
         if not done[part].exists():
-            _pool(part, done[part], tower, reading)
+            _pool(part, done[part], tower, how)
     with atomic_path(folder) as draft:
         draft.mkdir()
         for part in codes:
@@ -134,8 +134,17 @@ def pool_parts(
     shutil.rmtree(resume)
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _described(tower: DecoderTower, reading: MusicgenReading) -> dict[str, str]:
+    """What tables of states say of the decoder that made them, and how."""
+    return {
+        "decoder": tensors_hash(tower.state_dict()),
+        "reading": json.dumps(reading.model_dump()),
+        "feature_size": str(tower.config.hidden_size),
+    }
+
+
+def _digest(codes: str, how: dict[str, str]) -> str:
+    return hashlib.sha256((codes + json.dumps(how)).encode()).hexdigest()
 
 
 def pool_codes(
@@ -152,26 +161,21 @@ def pool_codes(
     features, as a Store reads it. The metadata are those of the codes, and which decoder read them
     how. Raises CheckpointError for no decoder, DataError for codes that are not for it.
     """
-    _pool(codes, table, load_decoder(musicgen, reading).to(_device(device)), reading)
+    tower = load_decoder(musicgen, reading).to(_device(device))
+    _pool(codes, table, tower, _described(tower, reading))
 
 
-def _pool(codes: Path, table: Path, tower: DecoderTower, reading: MusicgenReading) -> None:
+def _pool(codes: Path, table: Path, tower: DecoderTower, how: dict[str, str]) -> None:
     rows = list(read_codes(codes))
     states = decoder_states(tower, [chunk for _, chunks in rows for chunk in chunks])
     ends = np.cumsum([len(chunks) for _, chunks in rows], dtype=int)
     parts = np.split(states, ends[:-1]) if rows else []
     named = [(piece_id, own) for (piece_id, _), own in zip(rows, parts, strict=True)]
-    size = tower.config.hidden_size
     columns = {
         "id": pa.array([piece_id for piece_id, _ in rows], pa.string()),
-        "features": _list_column(named, size, np.float32),
+        "features": _list_column(named, tower.config.hidden_size, np.float32),
     }
-    said = table_says(codes) | {
-        "decoder": tensors_hash(tower.state_dict()),
-        "reading": json.dumps(reading.model_dump()),
-        "feature_size": str(size),
-    }
-    write_table(table, pa.table(columns).replace_schema_metadata(said))
+    write_table(table, pa.table(columns).replace_schema_metadata(table_says(codes) | how))
 
 
 def table_says(table: Path) -> dict[str, str]:

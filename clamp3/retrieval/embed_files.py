@@ -6,9 +6,10 @@ import numpy as np
 
 from clamp3.errors import FormatError
 from clamp3.logs import progress
-from clamp3.retrieval.outputs import Output, Row
+from clamp3.retrieval.outputs import Collected, Output, Row
 from clamp3.retrieval.reading import Prepared, Reader, read_files
 from clamp3.retrieval.sources import Source
+from clamp3.retrieval.vectors import Vectors
 
 # Of a group, which is computed at once, and lost when the program is killed.
 GROUP_ROWS = 2**16  # patches, tokens or frames, about
@@ -21,6 +22,30 @@ Group = list[tuple[Source, Prepared]]
 Result = np.ndarray | FormatError | None  # None: nothing to compute
 Compute = Callable[[Iterable[Group]], Iterable[tuple[Group, list[Result]]]]
 Rejects = list[tuple[str, FormatError]]
+
+
+class SourceEmbedder:
+    """What every embedder does alike; `embed_to`, `origin` and `_refusal` are each one's own."""
+
+    def embed_sources(self, sources: Sequence[Source]) -> tuple[Vectors, Rejects]:
+        """The embeddings of the files in their order, and (id, reason) of those without one."""
+        output = Collected()
+        rejected = self.embed_to(output, sources)
+        rows = [output.rows[source.id] for source in sources if source.id in output.rows]
+        modalities = [row.modality for row in rows]
+        matrix = np.stack([r.embedding for r in rows]) if rows else np.empty((0, 0), np.float32)
+        labels = {"modality": modalities}
+        return Vectors([r.id for r in rows], matrix, self.origin(modalities), labels), rejected
+
+    def _usable(self, sources: Sequence[Source]) -> tuple[list[Source], Rejects]:
+        """The sources that may be embedded, and (id, reason) of those refused unread."""
+        good, rejected = [], []
+        for source in sources:
+            if (reason := self._refusal(source)) is None:
+                good.append(source)
+            else:
+                rejected.append((source.id, reason))
+        return good, rejected
 
 
 def embed_to(

@@ -17,14 +17,14 @@ from clamp3.models.adapters import FORMATS, Adapters, adapters_by_format
 from clamp3.models.checkpoints import CONFIG, load_clamp, save_checkpoint
 from clamp3.models.hub import resolve
 from clamp3.models.kinds import is_clap
-from clamp3.retrieval.embed_files import Rejects, embed_to
+from clamp3.retrieval.embed_files import Rejects, SourceEmbedder, embed_to
 from clamp3.retrieval.embedding import TOWER_OF, best_device
 from clamp3.retrieval.engine import NO_CAPTIONER, Choice, Engine, computing, mert_hash
 from clamp3.retrieval.inputs import given_piece
 from clamp3.retrieval.outputs import Collected, Making, Output
 from clamp3.retrieval.reading import Piece, Reader
 from clamp3.retrieval.sources import Source, find_sources
-from clamp3.retrieval.vectors import Origin, Vectors
+from clamp3.retrieval.vectors import Origin
 
 if TYPE_CHECKING:
     from clamp3.retrieval.clap_embedder import ClapEmbedder
@@ -45,6 +45,7 @@ class EmbeddedFiles:
 
 
 class Embedder(
+    SourceEmbedder,
     ModelHubMixin,
     library_name="clamp3",
     tags=["music", "music-retrieval"],
@@ -187,16 +188,6 @@ class Embedder(
             [row.id for row in rows], [row.modality for row in rows], embeddings, rejected
         )
 
-    def embed_sources(self, sources: Sequence[Source]) -> tuple[Vectors, Rejects]:
-        """The embeddings of the files in their order, and (id, reason) of those without one."""
-        output = Collected()
-        rejected = self.embed_to(output, sources)
-        rows = [output.rows[source.id] for source in sources if source.id in output.rows]
-        modalities = [row.modality for row in rows]
-        matrix = np.stack([r.embedding for r in rows]) if rows else np.empty((0, 0), np.float32)
-        labels = {"modality": modalities}
-        return Vectors([r.id for r in rows], matrix, self.origin(modalities), labels), rejected
-
     def embed_to(
         self,
         output: Output,
@@ -211,12 +202,7 @@ class Embedder(
         `devices`: a process for each of them, instead of this one; `cpu` may be named repeatedly.
         Raises ConfigError where sound needs a front end that was not given.
         """
-        good, rejected = [], []
-        for source in sources:
-            if (reason := self._refusal(source)) is None:
-                good.append(source)
-            else:
-                rejected.append((source.id, reason))
+        good, rejected = self._usable(sources)
         reader = self._reader(sound=any(source.is_sound for source in good))
         compute = computing(self._engine, devices, temporal)
         rejected += embed_to(output, good, reader, compute, temporal=temporal, workers=workers)

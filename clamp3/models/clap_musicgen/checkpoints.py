@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from clamp3.config import Section, check
 from clamp3.errors import CheckpointError, ConfigError
-from clamp3.files import atomic_path, sha256_of, write_json
-from clamp3.models.checkpoints import CONFIG, TOKENIZER
+from clamp3.files import sha256_of
+from clamp3.models.checkpoints import CONFIG, TOKENIZER, fingerprint_of, write_checkpoint
 from clamp3.models.clap_musicgen.model import PARTS, ClapModel, ClapModelConfig
 from clamp3.models.clap_musicgen.pretrained import load_text_tokenizer
 from clamp3.models.clap_musicgen.published import is_published, read_published_clap
@@ -23,12 +22,11 @@ from clamp3.models.clap_musicgen.weight_files import model_folder
 from clamp3.models.encoders import empty_weights
 from clamp3.models.hub import is_hub_name, resolve
 from clamp3.models.kinds import CLAP
-from clamp3.models.tokenizer import load_tokenizer, save_tokenizer, tokenizer_json
+from clamp3.models.tokenizer import load_tokenizer, tokenizer_json
 from clamp3.models.weights import (
     Tensors,
     check_tensors,
     read_tensors,
-    refuse_not_finite,
     tensors_hash,
 )
 
@@ -66,21 +64,8 @@ def save_clap(
     As `checkpoints.save_checkpoint`: `notes` do not change the fingerprint. Raises CheckpointError
     where a value is not finite.
     """
-    with atomic_path(folder) as draft:
-        draft.mkdir()
-        parts = {}
-        for tower, tensors in _split(model).items():
-            refuse_not_finite(tensors, str(folder))
-            parts[tower] = tensors_hash(tensors)
-            save_file(tensors, draft / f"{tower}.safetensors", metadata={"format": "pt"})
-        if tokenizer is not None:
-            save_tokenizer(tokenizer, draft)
-            parts[TOKENIZER] = sha256_of(draft / "tokenizer.json")
-        content = {"kind": CLAP, "architecture": _architecture(model), "parts": parts}
-        fingerprint = _fingerprint(content)
-        said = content | {"fingerprint": fingerprint, "notes": dict(notes or {})}
-        write_json(draft / CONFIG, said)
-    return fingerprint
+    description = {"kind": CLAP, "architecture": _architecture(model)}
+    return write_checkpoint(folder, description, _split(model), tokenizer, notes)
 
 
 def _architecture(model: ClapModel) -> dict:
@@ -88,11 +73,6 @@ def _architecture(model: ClapModel) -> dict:
     absent = {"text": ("text",), "audio": ("audio", "codec")}
     missing = [name for tower in absent if tower not in model.towers for name in absent[tower]]
     return model.config.model_dump(mode="json") | dict.fromkeys(missing)
-
-
-def _fingerprint(content: dict) -> str:
-    identity = {name: content[name] for name in ("kind", "architecture", "parts")}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def _split(model: ClapModel) -> dict[str, Tensors]:
@@ -118,7 +98,7 @@ def read_clap_config(folder: Path) -> ClapCheckpointConfig:
             f"{path}: not the description of a CLAP-MusicGen ({error}); was it written by this "
             "package?"
         ) from error
-    if _fingerprint(config.model_dump(mode="json")) != config.fingerprint:
+    if fingerprint_of(config.model_dump(mode="json")) != config.fingerprint:
         raise CheckpointError(
             f"{path}: its fingerprint does not belong to its content; was the file edited?"
         )
@@ -234,7 +214,7 @@ def _load_published(
     model.towers = wanted
     if words is None and is_hub_name(source) and "text" in wanted:
         words = load_text_tokenizer(PUBLISHED_TOKENIZER)
-    return LoadedClap(_placed(model, device, dtype), words, _fingerprint(content))
+    return LoadedClap(_placed(model, device, dtype), words, fingerprint_of(content))
 
 
 def _own_tokenizer(folder: Path, tokenizer: str | Path | None) -> PreTrainedTokenizerFast | None:

@@ -46,12 +46,7 @@ def read_codec_config(source: str | Path) -> CodecConfig:
 
     Raises CheckpointError where there is none, or none for mono sound of its own loudness.
     """
-    folder = model_folder(source)
-    settings = read_settings(folder)
-    if settings.get("model_type") == "musicgen":
-        settings = settings.get("audio_encoder") or {}
-    _check_kind(folder, settings, ("encodec",))
-    return _sizes(CodecConfig, settings, folder)
+    return _part_sizes(CodecConfig, source, "audio_encoder", "encodec")
 
 
 def read_decoder_config(source: str | Path) -> DecoderConfig:
@@ -59,12 +54,17 @@ def read_decoder_config(source: str | Path) -> DecoderConfig:
 
     Raises CheckpointError where there is none, or one for stereo.
     """
+    return _part_sizes(DecoderConfig, source, "decoder", "musicgen_decoder")
+
+
+def _part_sizes(sizes: type[Section], source: str | Path, part: str, kind: str) -> Section:
+    """The sizes of a part, which lies alone in the folder or under its name in a MusicGen."""
     folder = model_folder(source)
     settings = read_settings(folder)
     if settings.get("model_type") == "musicgen":
-        settings = settings.get("decoder") or {}
-    _check_kind(folder, settings, ("musicgen_decoder",))
-    return _sizes(DecoderConfig, settings, folder)
+        settings = settings.get(part) or {}
+    _check_kind(folder, settings, (kind,))
+    return _sizes(sizes, settings, folder)
 
 
 def load_codec(source: str | Path) -> Codec:
