@@ -7,6 +7,7 @@ an error. The JSON schema that Snakemake checks is generated from here
 
 import json
 import re
+from os.path import normpath
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -176,6 +177,22 @@ class SummariesConfig(Section):
     max_money: Annotated[float, Field(ge=0)] | None  # needs the model's price
     prices: dict[str, TokenPrice]  # by model
     max_rejected_share: Share  # refusals, failures and pieces beyond the limits
+    ledger: str | None  # the file of all requests and replies; null: ledger.jsonl with the outputs
+
+
+class PipelineSummariesConfig(SummariesConfig):
+    """The same for the pipeline, whose outputs can be made again, while replies cost money."""
+
+    ledger: str  # relative to the work tree, or absolute to be shared by several
+
+    @model_validator(mode="after")
+    def _ledger_outlives_the_outputs(self) -> "PipelineSummariesConfig":
+        if Path(normpath(self.ledger)).is_relative_to("data/summaries"):
+            raise ValueError(
+                f"ledger: {self.ledger} lies among the outputs and would go with them; expected "
+                "a file elsewhere"
+            )
+        return self
 
 
 class M3Architecture(Section):
@@ -204,7 +221,8 @@ class TrainingConfig(Section):
     precision: Literal["fp32", "bf16", "fp16"]
     threads: Positive  # CPU threads; the same number gives the same weights
     workers: NonNegative  # processes that make batches ahead; 0: none. The same weights
-    processes: Positive  # that share each batch, one per GPU
+    processes: Positive  # that share each batch, one per GPU, on each of the nodes
+    nodes: Positive  # machines that train together
     gradient_checkpointing: bool  # compute activations twice to hold fewer; the same weights
     compile: bool  # by torch.compile: slow to begin, then faster; needs a C++ compiler
     keep: Literal["best", "last"]  # weights: of the best validation, or of the last epoch
@@ -253,10 +271,9 @@ class TowerRates(Section):
     embeddings: PositiveFloat  # on top, for the vectors of tokens and of patches' characters
 
 
-class ClampStage(Section):
-    """One contrastive stage."""
+class ContrastConfig(Section):
+    """How texts and music of the same pieces learn to find each other."""
 
-    modality: Literal["symbolic", "audio"]
     freeze_text: bool  # the text tower and its projection
     freeze_music: bool  # the tower of the modality and its projection
     tower_rates: TowerRates
@@ -266,13 +283,13 @@ class ClampStage(Section):
     training: TrainingConfig
 
     @model_validator(mode="after")
-    def _something_learns(self) -> "ClampStage":
+    def _something_learns(self) -> "ContrastConfig":
         if self.freeze_text and self.freeze_music:
             raise ValueError("freeze_text and freeze_music leave nothing to train")
         return self
 
     @model_validator(mode="after")
-    def _both_passes_drop_the_same(self) -> "ClampStage":
+    def _both_passes_drop_the_same(self) -> "ContrastConfig":
         if self.chunk and self.training.compile:
             raise ValueError(
                 "chunk with training.compile: compiled code draws its own dropout, so the two "
@@ -281,19 +298,41 @@ class ClampStage(Section):
         return self
 
 
-class ClampConfig(Section):
-    """CLaMP 3: three towers, trained stage after stage."""
+class ClampStage(ContrastConfig):
+    """One contrastive stage."""
+
+    modality: Literal["symbolic", "audio"]
+
+
+class SharedSpaceConfig(Section):
+    """What towers that share a space begin with, and how they are compared."""
 
     width: Positive  # of the shared space
     text: TextArchitecture
-    audio: AudioArchitecture
-    start: str  # checkpoint folder that the first stage begins with: M3, CLaMP 2 or CLaMP 3
+    start: str  # checkpoint folder that training begins with: M3, CLaMP 2 or CLaMP 3
     start_from_m3: bool  # false: only its sizes, where `start` is an M3
     similarity: Literal["dot", "cosine"]
     logit_scale: Annotated[float, Field(gt=0, le=100)]  # what similarities are multiplied by
     learn_scale: bool  # the scale begins at logit_scale and is learned, at most 100
     mask_duplicates: bool  # pieces of one text in a batch are not told apart
+
+
+class ClampConfig(SharedSpaceConfig):
+    """CLaMP 3: three towers, trained stage after stage."""
+
+    audio: AudioArchitecture
     stages: Annotated[dict[str, ClampStage], Field(min_length=1)]  # in this order
+
+
+class Clamp2Config(SharedSpaceConfig, ContrastConfig):
+    """CLaMP 2: a text tower and a symbolic one, trained from its own manifests."""
+
+    manifests: str | None  # folder of train, validation and test.jsonl; null: made from summaries
+
+    @property
+    def modality(self) -> str:
+        """What its music is: the one thing that a stage of CLaMP 3 can choose and it cannot."""
+        return "symbolic"
 
 
 class GuardConfig(Section):
@@ -363,7 +402,7 @@ class CodesConfig(Section):
     """Which codes CLAP-MusicGen reads, of which parts of a recording."""
 
     musicgen: str  # folder or hub name
-    # What the pipeline makes in data/codes/musicgen; null: `musicgen` is there.
+    # What the pipeline makes in data/musicgen; null: `musicgen` is there.
     new_musicgen: MusicgenArchitecture | None
     codec: str | None  # an EnCodec, folder or hub name; null: the one in `musicgen`
     recordings: RecordingChunks
@@ -429,9 +468,9 @@ class ClapMusicgenConfig(CodesConfig, StatesConfig, ClapTextConfig, ClapHeadsCon
 
     @model_validator(mode="after")
     def _is_one_list(self) -> "ClapMusicgenConfig":
-        if self.training.processes > 1:
+        if self.training.processes * self.training.nodes > 1:
             raise ValueError(
-                "training.processes: the loss ranks a batch as one list; expected 1 process"
+                "training.processes, nodes: the loss ranks a batch as one list; expected 1 process"
             )
         return self
 
@@ -461,6 +500,13 @@ class SpaceConfig(Section):
     sample: Positive  # rows of each modality that figures are computed from, at most
     neighbours: Positive  # nearest pieces looked at
     pieces: NonNegative  # pieces whose neighbours are listed
+
+
+class IndexConfig(Section):
+    """The index of the whole corpus."""
+
+    approximate: bool  # with faiss's lists for `clamp3 search --approximate`; needs the extra `ann`
+    recall: Share  # of the exact search's 10 best for held-out texts that those have to find
 
 
 class ReportConfig(Section):
@@ -494,6 +540,9 @@ class Params(Section):
     clap_text: PipelineTextConfig
     clap_heads: ClapHeadsConfig
     clap_musicgen: ClapEvaluationConfig
+    summaries: PipelineSummariesConfig
+    clamp2: Clamp2Config
+    index: IndexConfig
     report: ReportConfig
 
 

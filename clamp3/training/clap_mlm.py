@@ -176,6 +176,10 @@ class MaskedTextTask:
         """The cross-entropy per hidden token."""
         return functional.cross_entropy(self._scores(batch), batch.labels[batch.labels != IGNORED])
 
+    def terms(self, batch: MaskedBatch) -> int:
+        """How many tokens are hidden."""
+        return int((batch.labels != IGNORED).sum())
+
     def evaluate(self, device: torch.device) -> dict[str, float]:
         """Loss and accuracy on the hidden tokens of the validation captions, always the same."""
         total = right = count = 0

@@ -63,7 +63,10 @@ def train(
     `<metrics>.bad-loss.json` too), or when another process trains in `resume`; ConfigError when the
     device cannot do the precision, or the tracker is not installed.
     """
-    values = settings.model_dump(exclude={"tracker", "keep_checkpoints", "workers"})
+    # What changes nothing but rounding (and dropout) may change from one run to the next.
+    values = settings.model_dump(
+        exclude={"tracker", "keep_checkpoints", "workers", "processes", "nodes"}
+    )
     key = digest(task.name, task.inputs, values, seed, torch.__version__)
     tracked = _beside(resume, "tracker")
     with (
@@ -216,9 +219,17 @@ class _Run:
         size = getattr(self.task, "chunk", None)
         if size is not None:
             return backward_in_chunks(self.task, self.objective, batch, size, self.accelerator)
-        loss = self.objective(batch)
+        loss = self.objective(batch) * self._weight(batch)
         self.accelerator.backward(loss)
         return loss.detach()
+
+    def _weight(self, batch: Batch) -> Tensor | float:
+        """What makes the mean of the processes' losses that of one process with the whole batch."""
+        terms, processes = getattr(self.task, "terms", None), self.accelerator.num_processes
+        if terms is None or processes == 1:
+            return 1.0
+        own = torch.tensor(float(terms(batch)), device=self.accelerator.device)
+        return own * processes / self.accelerator.reduce(own, "sum").clamp(min=1)
 
     def _end_epoch(self) -> None:
         at = self.progress

@@ -14,7 +14,7 @@ from clamp3.data.pairs import load_pairs
 from clamp3.errors import DataError
 from clamp3.formats.patches import truncate_patches
 from clamp3.models.checkpoints import save_checkpoint
-from clamp3.models.m3 import M3Model
+from clamp3.models.m3 import PAD, M3Model
 from clamp3.randomness import generator, stable_hash
 from clamp3.training.batches import bucketed_batches, even_batches, pad
 from clamp3.training.loop import History, train
@@ -127,6 +127,11 @@ class M3Task:
     def loss(self, batch: M3Batch) -> Tensor:
         """The cross-entropy per character of the patches to restore."""
         return self.model.loss(batch.targets, batch.inputs, batch.mask, batch.selected)
+
+    def terms(self, batch: M3Batch) -> int:
+        """How many characters are to be restored."""
+        hidden = batch.targets[batch.selected.bool()]
+        return int((hidden[:, 1:] != PAD).sum())
 
     def evaluate(self, device: torch.device) -> dict[str, float]:
         """The loss on the heads of the validation files, masked the same at every call.

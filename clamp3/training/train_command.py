@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from clamp3.config import ClampConfig, ClapMusicgenConfig, Params, TrainingConfig, load_params
+from clamp3.data.clamp2_pieces import copy_manifests
 from clamp3.data.listing import listed_parts
 from clamp3.errors import ConfigError, DataError
 from clamp3.training.clamp import train_clamp_stage
+from clamp3.training.clamp2 import train_clamp2
 from clamp3.training.clap_mlm import train_masked_text
 from clamp3.training.clap_musicgen import train_clap_musicgen
 from clamp3.training.lora import MODALITIES, train_adapter
@@ -20,8 +22,10 @@ from clamp3.training.m3 import train_m3
 MANIFESTS = Path("data/manifests")
 MODELS = Path("results/models")
 STATES = Path("data/states/parts.tsv")
+CLAMP2_MANIFESTS = Path("data/clamp2")
 SYMBOLIC = ("abc", "mtf")
 CLAP_TEXT, CLAP_HEADS = "clap-text", "clap-heads"  # of CLAP-MusicGen
+CLAMP2 = "clamp2"
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Given:
 
 
 def task_names(params: Params) -> list[str]:
-    """The trainings of a params.yaml: m3, clamp3's stages, adapters, the parts of CLAP-MusicGen."""
+    """The trainings of a params.yaml: m3, clamp3's stages, adapters, CLAP-MusicGen's, clamp2."""
     return list(_trainers(params))
 
 
@@ -55,9 +59,9 @@ def run_training(name: str, params_file: Path, out: Path | None, given: Given) -
     if name not in trainers:
         raise ConfigError(f"{name}: expected one of {', '.join(trainers)}")
     out = out or Path("results/trainings") / name
-    count = _settings(name, params).processes
-    if count > 1 and "RANK" not in os.environ:
-        _launch(count)
+    settings = _settings(name, params)
+    if settings.processes * settings.nodes > 1 and "RANK" not in os.environ:
+        _launch(settings)
     else:
         trainers[name](params, out, given)
     return out / "model"
@@ -70,12 +74,14 @@ def _trainers(params: Params) -> dict[str, Callable[[Params, Path, Given], None]
         **{f"lora-{modality}": partial(_train_adapter, modality) for modality in MODALITIES},
         CLAP_TEXT: _train_clap_text,
         CLAP_HEADS: _train_clap_heads,
+        CLAMP2: _train_clamp2,
     }
 
 
-def _launch(count: int) -> None:
+def _launch(settings: TrainingConfig) -> None:
     """The same command in several processes."""
-    command = [sys.executable, "-m", "clamp3.training.launch", str(count), "-m", "clamp3"]
+    count = f"{settings.nodes}x{settings.processes}"
+    command = [sys.executable, "-m", "clamp3.training.launch", count, "-m", "clamp3"]
     if subprocess.run([*command, *sys.argv[1:]], check=False).returncode:
         raise ConfigError("training ended early: the message above says why")
 
@@ -87,6 +93,8 @@ def _settings(name: str, params: Params) -> TrainingConfig:
         return params.clap_text.masked_text.training
     if name == CLAP_HEADS:
         return _clap_settings(params).training
+    if name == CLAMP2:
+        return params.clamp2.training
     return params.m3.training if name == "m3" else params.lora.training
 
 
@@ -158,6 +166,30 @@ def _train_clap_heads(params: Params, out: Path, given: Given) -> None:
         seed=params.seed,
         **_places(out),
     )
+
+
+def _train_clamp2(params: Params, out: Path, given: Given) -> None:
+    train_clamp2(
+        settings=params.clamp2,
+        train=_clamp2_manifest(given.train, "train", out),
+        validation=_clamp2_manifest(given.validation, "validation", out),
+        tokenizer=given.tokenizer,
+        start=given.start or Path(params.clamp2.start),
+        seed=params.seed,
+        **_places(out),
+    )
+
+
+def _clamp2_manifest(given: Sequence[Path], split: str, out: Path) -> Path:
+    """The pieces that training sees: those of the manifests that are named, or the pipeline's."""
+    own = CLAMP2_MANIFESTS / f"{split}.jsonl"
+    if not given and not own.is_file():
+        raise DataError(
+            f"{own}: no such manifest; name yours with --{split}, or make the pipeline's with "
+            "`snakemake clamp2`"
+        )
+    copy_manifests(given or [own], out / "manifests" / own.name)
+    return out / "manifests" / own.name
 
 
 def _states(given: Sequence[Path]) -> list[Path]:

@@ -82,6 +82,7 @@ def training(**changes):
         "schedule": "constant",
         "workers": 0,
         "processes": 1,
+        "nodes": 1,
         "gradient_checkpointing": False,
         "compile": False,
         "evaluate_by": "loss",

@@ -97,7 +97,7 @@ def test_an_adapter_is_guarded_by_what_is_named_or_by_the_pipelines(place, tmp_p
 def test_tasks_are_those_of_the_settings():
     names = task_names(load_params(ROOT / "params.yaml"))
     clamp = ["m3", "audio", "symbolic", "lora-abc", "lora-mtf"]
-    assert names == [*clamp, "clap-text", "clap-heads"]
+    assert names == [*clamp, "clap-text", "clap-heads", "clamp2"]
 
 
 def test_several_processes_are_launched(place, tmp_path, monkeypatch):
@@ -107,7 +107,7 @@ def test_several_processes_are_launched(place, tmp_path, monkeypatch):
     launched = []
     monkeypatch.setattr("clamp3.training.train_command._launch", launched.append)
     run_training("lora-abc", tmp_path / "params.yaml", tmp_path, Given())
-    assert launched == [3]
+    assert [(settings.nodes, settings.processes) for settings in launched] == [(1, 3)]
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ SETTINGS = TrainingConfig(
     schedule="constant",
     workers=0,
     processes=1,
+    nodes=1,
     gradient_checkpointing=False,
     compile=False,
     evaluate_by="loss",
