@@ -6,13 +6,16 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Nothing after the set-up reaches for a model hub.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: run test lint format preset schema container bench clean
+.PHONY: run test test-long lint format preset schema container bench clean
 
 run: $(STAMP) ## the whole pipeline, then the summary
 	snakemake
 
-test: $(STAMP) ## all tests, the long ones too
-	pytest
+test: $(STAMP) ## all tests but the long ones
+	pytest -m "not long"
+
+test-long: $(STAMP) ## what takes minutes: DVC beside Snakemake, kills at random, load
+	pytest -m long --dist load
 
 lint: $(STAMP)
 	ruff check .
@@ -43,7 +46,7 @@ bench: $(STAMP)
 
 clean: ## results and intermediates; keeps the environment
 	rm -rf .snakemake logs results/models results/embeddings results/metrics results/evaluation \
-	    results/resume results/tables results/report.html data/*/
+	    results/resume results/tables results/index* results/report.html data/*/
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

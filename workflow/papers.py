@@ -17,7 +17,8 @@ class Papers:
     """
 
     def __init__(self, file: Path, manifests: list[str]):
-        spec = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        spec = yaml.load(Path(file).read_text(encoding="utf-8"), fast)
         self.models, self.tables = spec["models"], spec["tables"]
         self.manifests = manifests
 

@@ -8,23 +8,18 @@ import pyarrow.parquet as pq
 from clamp3.errors import DataError
 from clamp3.files import sha256_of, write_text
 
+LISTING = "parts.tsv"
 _COLUMNS = ["file", "rows", "sha256"]
 
 
 def list_parts(folder: Path, count: int, listing: Path) -> None:
     """Write the name, rows and SHA-256 of every table of the folder's `count` parts, sorted.
 
-    A part is a table, or a folder with tables. What needs all parts depends on this one small
-    file: it changes when any of them does.
+    What needs all parts depends on this one small file: it changes when any of them does.
     """
-    parts = sorted(Path(folder).glob(f"[!.]*-of-{count:05d}*"))
-    tables = [table for part in parts for table in _tables(part)]
+    tables = sorted(Path(folder).glob(f"[!.]*-of-{count:05d}.parquet"))
     lines = [_COLUMNS, *(_described(table, listing.parent) for table in tables)]
     write_text(listing, "".join("\t".join(line) + "\n" for line in lines))
-
-
-def _tables(part: Path) -> list[Path]:
-    return sorted(part.glob("*.parquet")) if part.is_dir() else [part]
 
 
 def _described(path: Path, root: Path) -> list[str]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import torch
 
 from clamp3.config import CodesConfig, MusicgenReading, RecordingChunks
-from clamp3.data.listing import list_parts
-from clamp3.data.rejected import Rejected, close_step, write_rejected
+from clamp3.data.listing import LISTING, list_parts
+from clamp3.data.rejected import Rejected, close_step, read_rejected, write_rejected
 from clamp3.errors import DataError, FormatError
 from clamp3.files import atomic_path, read_table, sha256_of, write_table
 from clamp3.logs import progress
@@ -66,26 +66,91 @@ def extract_codes(
     """
     found = list(_named(part, recordings, by_name))
     codec = load_codec(settings.codec or settings.musicgen).to(_device(device))
+    _code(progress(found, STAGE), table, rejected, codec, settings, resampler)
+    _close([table], [rejected], len(found), settings)
+
+
+def code_parts(
+    parts: Mapping[Path, Path | None],
+    folder: Path,
+    settings: CodesConfig,
+    *,
+    resume: Path,
+    by_name: bool = False,
+    resampler: str = "sinc",
+    device: str | None = None,
+) -> None:
+    """Write the codes of all parts, what was rejected, and their listing, to a new folder.
+
+    `parts`: parts of the catalogue, each with the folder of its recordings; for the rest see
+    `extract_codes`. Finished parts wait in the folder `resume`, so that a run that was killed goes
+    on there.
+    """
+    codec = load_codec(settings.codec or settings.musicgen).to(_device(device))
+    how = _coding(codec, settings) | {"resampler": resampler}
+    rows, tables, rejects = 0, {}, {}
+    for part, recordings in progress(parts.items(), STAGE):
+        found = list(_named(part, recordings, by_name))
+        rows += len(found)
+        kept = resume / _digest(_content(found), how)
+        tables[part], rejects[part] = kept / "codes.parquet", kept / "rejected.parquet"
+        if not tables[part].exists():
+            _code(found, tables[part], rejects[part], codec, settings, resampler)
+    _close(list(tables.values()), list(rejects.values()), rows, settings)
+    with atomic_path(folder) as draft:
+        draft.mkdir()
+        for part in parts:
+            shutil.copy(tables[part], draft / part.name)
+            shutil.copy(rejects[part], draft / f"rejected-{part.name}")
+        list_parts(draft, len(parts), draft / LISTING)
+    shutil.rmtree(resume, ignore_errors=True)
+
+
+def _code(
+    found: Iterable[tuple[str, list[Path]]],
+    table: Path,
+    rejected: Path,
+    codec: Codec,
+    settings: CodesConfig,
+    resampler: str,
+) -> None:
+    """Write the table of codes, after that of what was rejected."""
     done: list[tuple[str, list[np.ndarray]]] = []
     faults = []
-    reading = _read(progress(found, STAGE), settings.recordings, codec, resampler)
-    for piece_id, result in _coded(reading, codec):
+    for piece_id, result in _coded(_read(found, settings.recordings, codec, resampler), codec):
         if isinstance(result, FormatError):
             faults.append(Rejected(piece_id, STAGE, result.kind, str(result)))
         else:
             done.append((piece_id, result))
-    said = {
+    write_rejected(rejected, faults)
+    write_table(table, _code_table(done, codec.config.codebooks, _coding(codec, settings)))
+
+
+def _coding(codec: Codec, settings: CodesConfig) -> dict[str, str]:
+    """What tables of codes say of the codec that made them, and how."""
+    return {
         "codec": tensors_hash(codec.state_dict()),
         "codebooks": str(codec.config.codebooks),
         "chunks": json.dumps(settings.recordings.model_dump()),
     }
-    write_table(table, _code_table(done, codec.config.codebooks, said))
-    write_rejected(rejected, faults)
+
+
+def _content(found: Sequence[tuple[str, list[Path]]]) -> str:
+    """Tells other recordings apart, and those that were written again."""
+    return json.dumps([(name, [_state(path) for path in paths]) for name, paths in found])
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    status = path.stat() if path.exists() else None
+    return str(path), *((status.st_size, status.st_mtime_ns) if status else (-1, -1))
+
+
+def _close(tables: list[Path], rejects: list[Path], rows: int, settings: CodesConfig) -> None:
     close_step(
         STAGE,
-        faults,
-        rows_in=len(found),
-        rows_out=len(done),
+        read_rejected(rejects),
+        rows_in=rows,
+        rows_out=sum(pq.read_metadata(table).num_rows for table in tables),
         max_rejected_share=settings.max_rejected_share,
     )
 
@@ -130,7 +195,7 @@ def pool_parts(
         draft.mkdir()
         for part in codes:
             shutil.copy(done[part], draft / part.name)
-        list_parts(draft, len(codes), draft / "parts.tsv")
+        list_parts(draft, len(codes), draft / LISTING)
     shutil.rmtree(resume)
 
 

@@ -41,14 +41,6 @@ def test_what_is_listed_is_found_again_in_order(store):
     assert rejected == [store / f"rejected-part-0000{n}-of-00002.parquet" for n in (0, 1)]
 
 
-def test_parts_that_are_folders_are_listed_by_the_tables_in_them(tmp_path):
-    write_rejected(tmp_path / "part-00000-of-00002/rejected.parquet", [])
-    (tmp_path / "part-00000-of-00002/pdmx").mkdir()
-    listed(tmp_path)
-    found = listed_parts(tmp_path / "parts.tsv")
-    assert found == ([], [tmp_path / "part-00000-of-00002/rejected.parquet"])
-
-
 def test_the_listing_changes_with_any_table_and_with_nothing_else(store):
     before = listed(store)
     write_table(store / "part-00001-of-00003.parquet", pa.table({"id": ["of another count"]}))

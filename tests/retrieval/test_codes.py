@@ -261,3 +261,57 @@ def test_parts_are_pooled_into_a_folder_and_a_killed_run_goes_on(folder, tmp_pat
     pool_codes(parts[0], tmp_path / "alone", chosen.musicgen, chosen.reading, device="cpu")
     assert tables[0].read_bytes() == (tmp_path / "alone").read_bytes()
     assert not (tmp_path / "resume").exists()
+
+
+def test_codes_of_all_parts_go_on_where_they_were_killed(folder, tmp_path, monkeypatch):
+    chosen = settings(folder, max_rejected_share=0.5)
+    parts = {}
+    for number in range(2):
+        part = tmp_path / f"part-0000{number}-of-00002.parquet"
+        place = tmp_path / f"sounds-{number}"
+        place.mkdir()
+        _written(place / f"{number}.wav", chord(200 + 100 * number, number))
+        (place / f"bad-{number}.wav").write_text("no sound")
+        names = [f"x/{number}", f"x/bad-{number}", f"x/none-{number}"]
+        write_table(part, pa.table({"id": names}))
+        parts[part] = place
+    made, resume = [], tmp_path / "resume"
+    write_codes = coding.write_table
+
+    def dying(path, table):
+        made.append(path)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        write_codes(path, table)
+
+    def code():
+        how = {"resume": resume, "by_name": True, "device": "cpu"}
+        coding.code_parts(parts, tmp_path / "codes", chosen, **how)
+
+    monkeypatch.setattr(coding, "write_table", dying)
+    with pytest.raises(KeyboardInterrupt):
+        code()
+    assert not (tmp_path / "codes").exists()
+    code()
+    assert len(made) == 3  # the first part is not coded again
+    tables, rejected = listed_parts(tmp_path / "codes/parts.tsv")
+    assert [row.id for row in read_rejected(rejected)] == ["x/bad-0", "x/bad-1"]
+    for part, table in zip(parts, tables, strict=True):
+        alone = (tmp_path / "alone.parquet", tmp_path / "alone-rejected.parquet")
+        extract_codes(part, parts[part], *alone, chosen, by_name=True, device="cpu")
+        assert table.read_bytes() == alone[0].read_bytes()
+    assert not resume.exists()
+
+
+def test_a_recording_that_changed_while_nothing_ran_is_coded_again(folder, tmp_path, monkeypatch):
+    chosen = settings(folder)
+    part = tmp_path / "part-00000-of-00001.parquet"
+    sound, gone = tmp_path / "sound.wav", tmp_path / "resume"
+    write_table(part, pa.table({"id": ["x/1"], "audio_path": [str(sound)]}))
+    monkeypatch.setattr(coding.shutil, "rmtree", lambda *_, **__: None)  # keep what is finished
+    codes = []
+    for pitch in (200, 450):
+        _written(sound, chord(pitch, pitch))
+        coding.code_parts({part: None}, tmp_path / "codes", chosen, resume=gone, device="cpu")
+        codes.append(dict(read_codes(tmp_path / f"codes/{part.name}"))["x/1"][0])
+    assert not np.array_equal(*codes)

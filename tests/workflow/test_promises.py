@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from trees import STAGES, Tree, kill, stages, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ALL = list(STAGES)
 LORA = ["lora", "embed_lora", "evaluate", "report"]

@@ -12,7 +12,7 @@ rule extract_features:
     """In audio: describe every window of one part's recordings, which the demo first plays."""
     input:
         catalog="data/catalog/{part}.parquet",
-        sources=f"{CORPUS}/mid" if IS_RENDERED else RECORDINGS,
+        sources=watched(f"{CORPUS}/mid" if IS_RENDERED else RECORDINGS),
     output:
         table=ensure("data/features/{part}.parquet", non_empty=True),
         rejected="data/features/rejected-{part}.parquet",
@@ -21,17 +21,17 @@ rule extract_features:
         "logs/extract_features/{part}.log",
     benchmark:
         "logs/timings/extract_features/{part}.tsv"
-    retries: 1  # with more memory
+    retries: tries(1)  # with more memory
     group:
         "audio"
     resources:
         mem_mb=more_memory(3000),
-        runtime=120,
+        runtime=more_time(30, seconds_per_piece=20),
         gpu=1 if config["audio"]["front_end"] == "mert" else 0,
     params:
         cfg=stage_params("audio"),
         code=stage_code("audio"),
-        recordings=RECORDINGS,
+        recordings="data/recordings/{part}" if IS_RENDERED else RECORDINGS,
     shell:
         "exec python workflow/scripts/extract_features.py --params {params.cfg:q}"
         " --catalog {input.catalog:q} --recordings {params.recordings:q}"
@@ -65,9 +65,9 @@ rule list_features:
         "logs/list_features.log",
     benchmark:
         "logs/timings/list_features.tsv"
+    localrule: True  # seconds
     resources:
         mem_mb=1000,
-        runtime=30,
     params:
         cfg=stage_params("audio"),
         code=stage_code("audio"),

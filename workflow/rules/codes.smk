@@ -1,10 +1,10 @@
-# Recordings to EnCodec's codes, which MusicGen reads, shard by shard: a recording is coded once.
+# Recordings to EnCodec's codes, which MusicGen reads: a recording is coded once.
 
 
 rule codes:
     """Stage 14: EnCodec's codes of every recording."""
     input:
-        "data/codes/parts.tsv",
+        "data/codes",
 
 
 rule make_musicgen:
@@ -16,8 +16,8 @@ rule make_musicgen:
     benchmark:
         "logs/timings/make_musicgen.tsv"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more_memory(2000),
+        runtime=more_time(10),
     params:
         cfg=stage_params("codes"),
         code=stage_code("codes"),
@@ -27,51 +27,27 @@ rule make_musicgen:
 
 
 rule code_recordings:
-    """In codes: cut the recordings of one part into chunks and code them."""
+    """In codes: cut all recordings into chunks and code them, part by part, resumable at any kill."""
     input:
-        catalog="data/catalog/{part}.parquet",
-        recordings=RECORDINGS,
+        catalog=listings("catalog"),
+        recordings=RECORDING_FOLDERS,
         musicgen=MUSICGEN,
     output:
-        table=ensure("data/codes/{part}.parquet", non_empty=True),
-        rejected="data/codes/rejected-{part}.parquet",
+        directory("data/codes"),
     log:
-        "logs/code_recordings/{part}.log",
+        "logs/code_recordings.log",
     benchmark:
-        "logs/timings/code_recordings/{part}.tsv"
-    retries: 1  # with more memory
-    group:
-        "audio"
+        "logs/timings/code_recordings.tsv"
+    retries: tries(1)  # with more memory
     resources:
         mem_mb=more_memory(4000),
-        runtime=120,
+        runtime=more_time(1440),
         gpu=1,
     params:
         cfg=stage_params("codes"),
         code=stage_code("codes"),
+        recordings=lambda wildcards: RECORDINGS,  # naming every part is too long a command
     shell:
         "exec python workflow/scripts/code_recordings.py --params {params.cfg:q}"
-        " --catalog {input.catalog:q} --recordings {input.recordings:q}"
-        " --table {output.table:q} --rejected {output.rejected:q} --log {log:q}"
-
-
-rule list_codes:
-    """In codes: list all parts with rows and hashes, for the stages that need every one."""
-    input:
-        expand("data/codes/{part}.parquet", part=PARTS),
-        expand("data/codes/rejected-{part}.parquet", part=PARTS),
-    output:
-        listing=ensure("data/codes/parts.tsv", non_empty=True),
-    log:
-        "logs/list_codes.log",
-    benchmark:
-        "logs/timings/list_codes.tsv"
-    resources:
-        mem_mb=1000,
-        runtime=30,
-    params:
-        cfg=stage_params("codes"),
-        code=stage_code("codes"),
-    shell:
-        "exec python workflow/scripts/list_parts.py --params {params.cfg:q}"
-        " --folder data/codes --listing {output.listing:q} --log {log:q}"
+        " --catalog {input.catalog:q} --recordings {params.recordings:q}"
+        " --out {output:q} --resume results/resume/codes --log {log:q}"

@@ -10,7 +10,7 @@ rule states:
 rule pool_codes:
     """In states: run the frozen MusicGen over all codes, part by part, resumable at any kill."""
     input:
-        codes="data/codes/parts.tsv",
+        codes="data/codes",
         musicgen=MUSICGEN,
     output:
         directory("data/states"),
@@ -18,14 +18,14 @@ rule pool_codes:
         "logs/pool_codes.log",
     benchmark:
         "logs/timings/pool_codes.tsv"
-    retries: 1  # with more memory
+    retries: tries(1)  # with more memory
     resources:
         mem_mb=more_memory(4000),
-        runtime=1440,
+        runtime=more_time(1440),
         gpu=1,
     params:
         cfg=stage_params("states"),
         code=stage_code("states"),
     shell:
         "exec python workflow/scripts/pool_codes.py --params {params.cfg:q}"
-        " --codes {input.codes:q} --out {output:q} --resume results/resume/states --log {log:q}"
+        " --codes {input.codes:q}/parts.tsv --out {output:q} --resume results/resume/states --log {log:q}"

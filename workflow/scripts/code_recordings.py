@@ -1,18 +1,20 @@
-"""Cut the recordings of one part into chunks and code them with EnCodec."""
+"""Cut all recordings into chunks and code them, part by part, resumable at any kill."""
 
 from clamp3.config import AudioConfig, CodesConfig
+from clamp3.data.listing import listed_parts
 from clamp3.job import Job
-from clamp3.retrieval.codes import extract_codes
+from clamp3.retrieval.codes import code_parts
 
 if __name__ == "__main__":
     with Job() as job:
         audio = job.section("audio", AudioConfig)
-        extract_codes(
-            job.path("catalog"),
-            job.path("recordings"),
-            job.path("table"),
-            job.path("rejected"),
+        recordings, parts = job.path("recordings"), listed_parts(job.path("catalog"))[0]
+        is_rendered = audio.source == "render"  # into a folder a part
+        code_parts(
+            {part: recordings / part.stem if is_rendered else recordings for part in parts},
+            job.path("out"),
             job.section("codes", CodesConfig),
-            by_name=audio.source == "folder",
+            resume=job.path("resume"),
+            by_name=not is_rendered,
             resampler=audio.resampler,
         )
