@@ -58,7 +58,7 @@ def summarise(
         typer.Option(metavar="FILE", help="YAML with a section `summaries`: all there is to set."),
     ] = None,
     ledger: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="OUT/ledger.jsonl by default.")
+        str | None, typer.Option(metavar="FILE", help="OUT/ledger.jsonl by default.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Chooses each piece's language, with its id.")] = 0,
 ) -> None:
@@ -78,6 +78,7 @@ def summarise(
         "max_money": max_money,
         "concurrency": concurrency,
         "requests_per_minute": requests_per_minute,
+        "ledger": ledger,
     }
     lines, done = run_summarise(
         source,
@@ -85,7 +86,6 @@ def summarise(
         options,
         languages or [],
         settings=settings,
-        ledger=ledger,
         seed=seed,
         dry_run=dry_run,
     )

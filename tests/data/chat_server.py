@@ -21,7 +21,8 @@ class ChatServer:
     """What a title's name begins with decides what happens to its requests.
 
     `once-…` is the fault of the first request about a piece, `always-…` of all; other titles are
-    answered well. `asked[title]` lists the outcomes, `requests` the bodies and headers.
+    answered well. `asked[title]` lists the outcomes, `requests` the bodies and headers, `times`
+    when they came. `turn_away` takes a body and returns None, or status, headers and JSON.
     """
 
     def __init__(self, *, slow_seconds=3.0):
@@ -33,6 +34,8 @@ class ChatServer:
         self.under_way, self.most_under_way = 0, 0
         self.delay_seconds = 0.0
         self.text: str | None = None  # the content of every reply, if set
+        self.times: list[float] = []
+        self.turn_away = lambda body: None
         self.base_url = ""
 
     def outcomes(self):
@@ -75,6 +78,7 @@ def start_chat_server(**options):
                 outcome = state.outcome(title)
                 state.asked.setdefault(title, []).append(outcome)
                 state.requests.append((body, dict(self.headers)))
+                state.times.append(time.monotonic())
                 state.under_way += 1
                 state.most_under_way = max(state.most_under_way, state.under_way)
             try:
@@ -87,6 +91,13 @@ def start_chat_server(**options):
                     state.under_way -= 1
 
         def _answer(self, outcome, body, language):
+            turned_away = state.turn_away(body)
+            if turned_away:
+                self._send(turned_away[0], turned_away[2], heads=turned_away[1])
+                return
+            if outcome == "shut":
+                self.close_connection = True
+                return
             if outcome.isdigit():
                 key = self.headers["Authorization"]
                 self._send(int(outcome), {"error": {"message": f"no, {key}", "code": None}})
@@ -95,12 +106,13 @@ def start_chat_server(**options):
                 state.usage(body)
                 time.sleep(state.slow_seconds)
                 return
-            usage = state.usage(body)
+            usage = None if outcome == "uncounted" else state.usage(body)
             text, refusal, reason = self._reply(outcome, language)
             message = {"role": "assistant", "content": text, "refusal": refusal}
             choice = {"index": 0, "message": message, "finish_reason": reason}
             answer = {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"]}
-            self._send(200, {**answer, "choices": [choice], "usage": usage}, outcome == "broken")
+            answer |= {"choices": [choice]} | ({"usage": usage} if usage else {})
+            self._send(200, answer, broken=outcome == "broken", torn=outcome == "torn")
 
         def _reply(self, outcome, language):
             told = {"enough_information": True, "summary_en": TEXTS["English"]}
@@ -116,18 +128,30 @@ def start_chat_server(**options):
             text = state.text or json.dumps(told, ensure_ascii=False)
             if outcome == "cut":
                 return text[: len(text) // 2], None, "length"
+            if outcome == "filtered":
+                return None, None, "content_filter"
+            if outcome == "parts":
+                thought = {"type": "thinking", "thinking": [{"type": "text", "text": "{"}]}
+                return [thought, {"type": "text", "text": text}], None, "stop"
+            if outcome == "oddparts":
+                return [{"text": text}, 5], None, "stop"
+            if outcome == "wrapped":
+                text = f"Sure, here it is:\n\n```json\n{text}\n```\nAnything else?"
             return text, None, "stop"
 
-        def _send(self, status, value, broken=False):
+        def _send(self, status, value, *, broken=False, torn=False, heads=None):
             content = json.dumps(value).encode()
             content = content[: len(content) // 2] if broken else content
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
-            if status == 429:
-                self.send_header("Retry-After", "0.01")
+            if heads is None and status == 429:
+                heads = {"Retry-After": "0.01"}
+            for name, text in (heads or {}).items():
+                self.send_header(name, text)
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(content[: len(content) // 2] if torn else content)
+            self.close_connection = torn or self.close_connection
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -8,10 +8,10 @@ import sys
 import time
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
-from chat_server import LANGUAGES, TEXTS, start_chat_server
+from chat_server import TEXTS
+from summary_runs import KEY, accepted, run, running_server, settings, write_pieces
 from typer.testing import CliRunner
 
 from clamp3.cli import app
@@ -22,11 +22,10 @@ from clamp3.data.rejected import read_rejected
 from clamp3.data.summaries.languages import ENGLISH
 from clamp3.data.summaries.ledger import Ledger
 from clamp3.data.summaries.prompt import build_messages
-from clamp3.data.summaries.summarise import read_settings, summarise
+from clamp3.data.summaries.summarise import summarise
 from clamp3.errors import ConfigError, DataError
 from clamp3.files import write_jsonl, write_table
 
-KEY = "sk-very-secret-0123456789"
 FAULTS = {
     "good": None,
     "once-429": None,
@@ -48,45 +47,8 @@ FAULTS = {
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setenv("SUMMARY_KEY", KEY)
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    state, stop = start_chat_server(slow_seconds=6.0)
-    yield state
-    stop()
-
-
-def settings(server, **changes):
-    values = read_settings().model_dump() | {
-        "writer": "openai",
-        "base_url": server.base_url,
-        "model": "stub",
-        "key_variable": "SUMMARY_KEY",
-        "languages": dict.fromkeys(LANGUAGES, 1.0),
-        "timeout_seconds": 20,
-        "max_attempts": 3,
-        "first_pause_seconds": 0.01,
-        "max_pause_seconds": 0.05,
-    }
-    return type(read_settings()).model_validate(values | changes)
-
-
-def write_pieces(path, titles):
-    lines = [
-        {"title": title, "composer": None, "tags": ["dance"], "filepaths": [f"abc/{number}.abc"]}
-        for number, title in enumerate(titles)
-    ]
-    write_jsonl(path, lines)
-    return path
-
-
-def run(server, tmp_path, titles, **changes):
-    source = write_pieces(tmp_path / "pieces.jsonl", titles)
-    return summarise(source, tmp_path / "out", settings=settings(server, **changes), seed=1)
-
-
-def accepted(out):
-    return pq.read_table(out / "summaries.parquet").to_pylist()
+    with running_server(monkeypatch) as state:
+        yield state
 
 
 def test_replies_become_a_table_and_the_original_layout(server, tmp_path):
@@ -322,9 +284,17 @@ def test_the_key_is_in_the_header_and_nowhere_else(server, tmp_path, caplog):
     assert any("***" in row.reason for row in read_rejected(tmp_path / "out/rejected.parquet"))
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_server_that_takes_no_request_ends_the_run(server, tmp_path, status):
-    with pytest.raises(ConfigError, match=f"127.0.0.1 answers HTTP {status}.*SUMMARY_KEY") as told:
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (401, "check the key in the environment variable SUMMARY_KEY"),
+        (402, "the account has no credit left"),
+        (403, "check the key in the environment variable SUMMARY_KEY"),
+        (404, "check base_url, and whether the server has the model 'stub'"),
+    ],
+)
+def test_a_server_that_takes_no_request_ends_the_run(server, tmp_path, status, hint):
+    with pytest.raises(ConfigError, match=f"127.0.0.1 answers HTTP {status}: no.*; {hint}") as told:
         run(server, tmp_path, [f"always-{status}", *(f"t{number}" for number in range(50))])
     assert KEY not in str(told.value)
     assert not (tmp_path / "out/summaries.parquet").exists()
@@ -425,6 +395,8 @@ def test_the_command_goes_on_where_it_was(server, tmp_path):
     done = CliRunner().invoke(app, arguments[:-2])
     assert "3 of 3 pieces have summaries" in done.output
     assert len(server.requests) == 3
+    elsewhere = [*arguments[:-2], "--ledger", str(tmp_path / "elsewhere.jsonl"), "--dry-run"]
+    assert "3 pieces: 0 answered before" in CliRunner().invoke(app, elsewhere).output
 
 
 def test_faulty_calls_are_one_line(tmp_path, monkeypatch):

@@ -16,7 +16,6 @@ def run_summarise(
     languages: Sequence[str],
     *,
     settings: Path | None,
-    ledger: Path | None,
     seed: int,
     dry_run: bool,
 ) -> tuple[list[str], bool]:
@@ -27,9 +26,9 @@ def run_summarise(
     """
     chosen = _settings(options, languages, settings)
     if dry_run:
-        found = estimate(source, out, settings=chosen, seed=seed, ledger=ledger)
+        found = estimate(source, out, settings=chosen, seed=seed)
         return _tell(found, chosen), True
-    report = summarise(source, out, settings=chosen, seed=seed, ledger=ledger)
+    report = summarise(source, out, settings=chosen, seed=seed)
     kinds = ", ".join(f"{kind} {count}" for kind, count in report["rejected"].items())
     lines = [
         f"{report['accepted']} of {report['pieces']} pieces have summaries ({out}), written by "

@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 _FINAL = ("too_little", "refused")  # asking again is in vain
 _WINDOW = 4  # questions in hand for each request under way
-_MOST_FAILURES = 20  # in a row, before the server counts as gone
+_MOST_FAILURES = 20  # in a row, before the server counts as gone, or the model as no use
+_CUT = "the reply was cut off at max_output_tokens"
 
 
 class Question(NamedTuple):
@@ -61,7 +62,8 @@ def judge(question: Question, replies: Iterable[Reply], max_questions: int) -> S
         except FormatError as error:
             if error.kind in _FINAL:
                 return Standing(error, None)
-            fault = error
+            is_cut = error.kind == "bad_reply" and each.finish_reason == "length"
+            fault = FormatError("bad_reply", _CUT) if is_cut else error
     return Standing(fault if given >= max_questions else None, fault)
 
 
@@ -73,7 +75,7 @@ class Interview:
         self._pricing, self._budget = Pricing(settings), Budget(ledger, settings)
         self._stop = threading.Event()
         self._pace = Pace(settings.requests_per_minute, self._stop)
-        self._failures = 0
+        self._failures, self._unusable = 0, 0
 
     def ask_all(self, questions: Iterable[Question]) -> Iterator[tuple[Question, Verdict]]:
         """Yield each question with its verdict, as they come; keys must differ.
@@ -83,7 +85,8 @@ class Interview:
         `server_error`, `timeout`, `connection`, `garbled`). The latter and `over_budget` are asked
         again by the next run.
 
-        Raises DataError when the server is gone, ConfigError when it takes no request at all.
+        Raises DataError when the server is gone or no reply can be used, ConfigError when it takes
+        no request at all.
         """
         rest, under_way = iter(questions), {}
         with ThreadPoolExecutor(self._settings.concurrency) as pool:
@@ -107,17 +110,27 @@ class Interview:
         return bool(under_way)
 
     def _settle(self, question: Question) -> Verdict:
-        most = self._settings.max_questions
-        for _ in range(most):
+        try:
+            return self._verdict(question)
+        except FormatError as error:
+            return error
+        except (ConfigError, DataError):
+            self._stop.set()  # here and now, or another request slips through
+            raise
+
+    def _verdict(self, question: Question) -> Verdict:
+        """The verdict after as many replies as it takes; FormatError where one is not to be had."""
+        is_new = False
+        while True:
             replies = self._ledger.replies.get(question.key, [])
-            standing = judge(question, replies, most)
-            if standing.verdict is not None:
-                return standing.verdict
-            try:
-                self._ask(question, len(replies), standing.fault)
-            except FormatError as error:
-                return error
-        return judge(question, self._ledger.replies[question.key], most).verdict
+            verdict, fault = judge(question, replies, self._settings.max_questions)
+            if verdict is not None:
+                break
+            self._ask(question, len(replies), fault)
+            is_new = True
+        if is_new:
+            self._count_unusable(verdict)
+        return verdict
 
     def _ask(self, question: Question, number: int, fault: FormatError | None) -> None:
         """One more reply into the ledger. Raises FormatError when none is to be had."""
@@ -132,6 +145,8 @@ class Interview:
             try:
                 self._send(question.key, messages, most)
             except UnansweredError as error:
+                if error.general and not self._ledger.replies:
+                    raise ConfigError(f"{self._endpoint.host} answers {error}") from error
                 if not error.again or attempt == self._settings.max_attempts:
                     self._count_failure(error)
                     raise FormatError(error.kind, f"{error} (attempt {attempt})") from error
@@ -173,6 +188,16 @@ class Interview:
             raise DataError(
                 f"{self._failures} pieces in a row without an answer, the last one because of: "
                 f"{error}. What was answered is kept; when this is mended, the same command goes on"
+            )
+
+    def _count_unusable(self, verdict: Verdict) -> None:
+        is_unusable = isinstance(verdict, FormatError) and verdict.kind not in _FINAL
+        self._unusable = self._unusable + 1 if is_unusable else 0
+        if self._unusable >= _MOST_FAILURES:
+            raise DataError(
+                f"{self._unusable} pieces in a row without a usable reply, the last one because "
+                f"of: {verdict}. Look at model, structure and max_output_tokens; those pieces are "
+                "asked again only with a higher max_questions"
             )
 
 

@@ -54,7 +54,8 @@ class Ledger:
     took, and those without an end were to take at most; `asked` are the keys that were ever asked.
     `path` None keeps nothing; `read_only` looks at a file (there may be none) and leaves it alone.
 
-    Raises DataError for a damaged line, and where another process has the file open.
+    Raises DataError for a damaged line, where another process has the file open, and where the
+    file cannot be written.
     """
 
     def __init__(self, path: Path | None, *, read_only: bool = False):
@@ -84,8 +85,11 @@ class Ledger:
 
     @staticmethod
     def _open(path: Path) -> int:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written ({error})") from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -154,9 +158,13 @@ class Ledger:
         if self._file is None:
             return
         line = {"event": event, "request": request, "key": key, **cost._asdict(), **(more or {})}
-        rest = json.dumps(line).encode() + b"\n"
-        while rest:
-            rest = rest[os.write(self._file, rest) :]
+        end, rest = os.fstat(self._file).st_size, json.dumps(line).encode() + b"\n"
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError as error:  # the disk is full; what comes next must not follow half a line
+            os.ftruncate(self._file, end)
+            raise DataError(f"{self._path}: cannot be written ({error})") from error
 
 
 def _end_of_last_line(path: Path) -> int:

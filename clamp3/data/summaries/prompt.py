@@ -5,12 +5,15 @@ cached replies: count it up with every change here.
 """
 
 import json
+import math
 import unicodedata
 from collections.abc import Mapping
 
 from clamp3.data.summaries.languages import Language
 
 VERSION = 1
+_EMPTY = (None, "", [], {})
+_MOST_NESTING = 8
 NOT_METADATA = ("id", "filepaths", "summary_en", "summary_nen", "translations")
 
 _SYSTEM = """\
@@ -64,23 +67,32 @@ def clean_metadata(record: Mapping, max_characters: int) -> dict:
     shown = {
         _clean_text(str(key)): cleaned
         for key, value in record.items()
-        if key not in NOT_METADATA and (cleaned := _clean(value)) not in (None, "", [], {})
+        if key not in NOT_METADATA and (cleaned := _clean(value)) not in _EMPTY
     }
-    sizes = {key: len(json.dumps(value, ensure_ascii=False)) for key, value in shown.items()}
+    sizes = {key: _size({key: value}) for key, value in shown.items()}
     left, fitted = max_characters, {}
     for key in sorted(shown, key=lambda key: (sizes[key], key)):
-        fitted[key] = shown[key] if sizes[key] <= left else _cut(shown[key], left)
+        whole = sizes[key] <= left
+        fitted[key] = shown[key] if whole else _cut(shown[key], left - _size({key: ""}))
         left = max(left - sizes[key], 0)
     return {key: fitted[key] for key in shown if fitted[key]}
 
 
-def _clean(value: object) -> object:
+def _size(value: object) -> int:
+    return len(json.dumps(value, ensure_ascii=False))
+
+
+def _clean(value: object, depth: int = _MOST_NESTING) -> object:
     if isinstance(value, str):
         return _clean_text(value)
+    if isinstance(value, list | tuple | Mapping) and not depth:
+        return None
     if isinstance(value, list | tuple):
-        return [cleaned for each in value if (cleaned := _clean(each)) not in (None, "", [], {})]
+        return [cleaned for each in value if (cleaned := _clean(each, depth - 1)) not in _EMPTY]
     if isinstance(value, Mapping):
-        return {_clean_text(str(key)): _clean(each) for key, each in value.items()}
+        return {_clean_text(str(key)): _clean(each, depth - 1) for key, each in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value if isinstance(value, bool | int | float) else None
 
 
@@ -93,12 +105,12 @@ def _clean_text(text: str) -> str:
 def _cut(value: object, characters: int) -> object:
     """The beginning of a text, or the first entries of a list; None of anything else."""
     if isinstance(value, str):
-        return value[:characters].rstrip()
+        return value[: max(characters, 0)].rstrip()
     if not isinstance(value, list):
         return None
     kept, left = [], characters
     for entry in value:
-        left -= len(json.dumps(entry, ensure_ascii=False))
+        left -= _size(entry)
         if left < 0:
             break
         kept.append(entry)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import unicodedata
+from functools import cache
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,6 +14,7 @@ from clamp3.data.summaries.prompt import task_sentences
 from clamp3.errors import FormatError
 
 MAX_CHARACTERS = 4000  # of one summary; more is no summary
+_JOINERS = "\u200c\u200d"  # Persian, Bengali and others are misspelt without
 
 
 class Written(BaseModel):
@@ -42,6 +44,7 @@ def response_format(structure: str) -> dict | None:
     return {"type": "json_object"} if structure == "object" else None
 
 
+@cache
 def schema_key() -> str:
     """A short hash of the schema, for the keys of cached replies."""
     text = json.dumps(Written.model_json_schema(), sort_keys=True)
@@ -71,10 +74,9 @@ def read_reply(text: str | None, refusal: str | None, language: Language) -> Sum
 
 
 def _parse(text: str) -> Written:
-    """Servers without structured replies may think aloud and put a fence around them."""
-    text = text.rsplit("</think>", 1)[-1].strip()
-    if text.startswith("```") and text.endswith("```") and "\n" in text:
-        text = text[text.index("\n") : -3]
+    """Servers without structured replies may think aloud, and put a fence or words around them."""
+    text = text.rsplit("</think>", 1)[-1]
+    text = text[max(text.find("{"), 0) : text.rfind("}") + 1]
     try:
         return Written.model_validate_json(text)
     except ValidationError as error:
@@ -84,8 +86,15 @@ def _parse(text: str) -> Written:
 
 
 def _text(text: str) -> str:
-    kept = (c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cs") else " " for c in text)
-    return "".join(kept).strip()
+    """Without control characters, and without invisible ones but those that scripts need."""
+    return "".join(map(_shown, text)).strip()
+
+
+def _shown(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Cf":
+        return character if character in _JOINERS else ""
+    return " " if category in ("Cc", "Cs") and character != "\n" else character
 
 
 def _check_languages(named: str, english: str, other: str, language: Language) -> None:

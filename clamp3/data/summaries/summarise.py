@@ -7,10 +7,12 @@ What a folder `out` holds in the end:
     json/               the same in files like those of the source, if it was a folder of files
     rejected.parquet    pieces without summaries, and why
     summaries.json      the writer, counts, and what was spent
-    ledger.jsonl        every request and reply (not of templates): keep it, it makes runs resume
+    ledger.jsonl        every request and reply (not of templates), unless the settings put it
+                        elsewhere: keep it, it makes runs resume
 """
 
 import logging
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
@@ -37,6 +39,7 @@ from clamp3.logs import progress
 log = logging.getLogger(__name__)
 
 LEDGER = "ledger.jsonl"
+_SECONDS_BETWEEN_LINES = 60  # of the log
 SCHEMA = pa.schema(
     {
         "id": pa.string(),
@@ -81,12 +84,11 @@ def summarise(
     *,
     settings: SummariesConfig,
     seed: int,
-    ledger: Path | None = None,
 ) -> dict:
     """Write the folder `out` for the pieces of `source`; returns what `summaries.json` holds.
 
     Killed at any moment, the same call goes on: what was answered is not asked again. The other
-    files are written when all pieces have a verdict. `ledger` keeps it elsewhere than in `out`.
+    files are written when all pieces have a verdict.
 
     Raises DataError and ConfigError as reading, asking and `close_step` do.
     """
@@ -96,7 +98,7 @@ def summarise(
     if settings.writer == "template":
         _collect(_from_templates(found.found, settings, seed), len(found.found), accepted, rejected)
     else:
-        with Ledger(ledger or out / LEDGER) as books:
+        with Ledger(_ledger(settings, out)) as books:
             verdicts = _from_model(found.found, books, settings, seed)
             _collect(verdicts, len(found.found), accepted, rejected)
             spent = books.spent
@@ -120,7 +122,6 @@ def estimate(
     *,
     settings: SummariesConfig,
     seed: int,
-    ledger: Path | None = None,
 ) -> Estimate:
     """What `summarise` with the same arguments would ask and may cost; asks and writes nothing."""
     found = read_pieces(source)
@@ -129,7 +130,7 @@ def estimate(
         return Estimate(len(found.found), 0, 0, Cost(), Cost(), Cost())
     pricing, extra = Pricing(settings), schema_bytes(settings)
     answered, likely, most, questions = 0, Cost(), Cost(), 0
-    with Ledger(ledger or Path(out) / LEDGER, read_only=True) as books:
+    with Ledger(_ledger(settings, out), read_only=True) as books:
         for question, pieces in _questions(found.found, settings, seed):
             replies = books.replies.get(question.key, [])
             if judge(question, replies, settings.max_questions).verdict is not None:
@@ -142,14 +143,23 @@ def estimate(
         return Estimate(len(found.found), answered, questions, likely, most, books.spent)
 
 
+def _ledger(settings: SummariesConfig, out: Path) -> Path:
+    return Path(settings.ledger) if settings.ledger else Path(out) / LEDGER
+
+
 def _collect(
     verdicts: Verdicts, total: int, accepted: dict[str, Summaries], rejected: list[Rejected]
 ) -> None:
+    told = time.monotonic()
     for piece, verdict in progress(verdicts, "summaries", total):
         if isinstance(verdict, Summaries):
             accepted[piece.id] = verdict
         else:
             rejected.append(Rejected(piece.id, STAGE, verdict.kind, str(verdict)))
+        if time.monotonic() - told >= _SECONDS_BETWEEN_LINES:
+            told = time.monotonic()
+            done = len(accepted) + len(rejected)
+            log.info("%d of %d pieces done, %d of them rejected", done, total, len(rejected))
 
 
 def _from_templates(pieces: Iterable[Piece], settings: SummariesConfig, seed: int) -> Verdicts:
