@@ -18,7 +18,8 @@ def train(
     task: Annotated[
         str,
         typer.Argument(
-            help="m3, a stage of clamp3 by its name, lora-abc, lora-mtf, clap-text or clap-heads."
+            help="m3, a stage of clamp3 by its name, lora-abc, lora-mtf, clap-text, clap-heads or "
+            "clamp2."
         ),
     ],
     params: Annotated[Path, typer.Option(help="Its settings.")] = Path("params.yaml"),

@@ -156,6 +156,16 @@ def _plain_line(row: Mapping) -> dict:
     return line
 
 
+def normal_line(line: Mapping) -> dict:
+    """A line with all fields of the layout, typed as the columns are; its own fields as they are.
+
+    Lists hold texts alone and are empty, and texts None, where the line says nothing usable.
+    """
+    own = {key: value for key, value in line.items() if key not in (*FIELDS, *_FURTHER)}
+    known = [key for key in (*FIELDS, *_FURTHER) if key in FIELDS or line.get(key)]
+    return own | {key: _column_value(key, line.get(key)) for key in known}
+
+
 def _column_value(key: str, value: object) -> object:
     if key == "summary_nen":
         return foreign_summaries(value)

@@ -32,6 +32,9 @@ from clamp3.models.weights import (
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer"  # the part that stands for tokenizer.json
+# A note of a CLaMP 2 trained here: whether it is to read `L:1/8` in scores. The published one is,
+# though its training did not show it (clamp3.formats.patches).
+KEEPS_UNIT_LENGTH = "keeps_unit_length"
 M3_PARTS = ("encoder", "decoder")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -8,7 +8,7 @@ from pydantic import PositiveInt, model_validator
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from clamp3.config import ClampConfig, M3Architecture, Section
+from clamp3.config import M3Architecture, Section, SharedSpaceConfig
 from clamp3.errors import ConfigError
 from clamp3.models.encoders import bert_encoder
 from clamp3.models.m3 import M3Model, PatchEncoder
@@ -151,19 +151,23 @@ class ClampModel(nn.Module):
         return self.projection(tower)(masked_mean(hidden, mask))
 
 
-def as_clamp3(model: ClampModel) -> ClampModel:
-    """The same weights under the names of CLaMP 3; a CLaMP 3 as it is."""
-    if model.config.kind == "clamp3":
+def as_kind(model: ClampModel, kind: Literal["clamp3", "clamp2"]) -> ClampModel:
+    """The same weights under the names of that kind; as it is, where it is of that kind.
+
+    A CLaMP 2 has no audio tower: that of a CLaMP 3 is left out.
+    """
+    if model.config.kind == kind:
         return model
-    renamed = ClampModel(model.config.model_copy(update={"kind": "clamp3"}), model.towers)
-    for tower in model.towers:
+    without = {"audio": None} if kind == "clamp2" else {}
+    renamed = ClampModel(model.config.model_copy(update={"kind": kind} | without), model.towers)
+    for tower in renamed.towers:
         renamed.encoder(tower).load_state_dict(model.encoder(tower).state_dict())
         renamed.projection(tower).load_state_dict(model.projection(tower).state_dict())
     return renamed
 
 
 def build_clamp(
-    config: ClampConfig,
+    config: SharedSpaceConfig,
     tokenizer: PreTrainedTokenizerFast,
     feature_size: int | None,
     m3: M3Model | None = None,
@@ -172,7 +176,8 @@ def build_clamp(
 ) -> ClampModel:
     """A CLaMP 3 to train: its symbolic tower from `m3`, its text tower from a checkpoint or new.
 
-    `feature_size` is the width of one frame of a recording (None: no audio tower). Without `m3` the
+    `feature_size` is the width of one frame of a recording, with which `config` has to be a
+    ClampConfig (None: no audio tower). Without `m3` the
     symbolic tower is new and has the sizes of `architecture`. All that is random comes from torch's
     global generator, in the order text, symbolic, audio: seed it first.
 
@@ -204,7 +209,7 @@ def build_clamp(
 
 
 def _text_tower(
-    config: ClampConfig, tokenizer: PreTrainedTokenizerFast
+    config: SharedSpaceConfig, tokenizer: PreTrainedTokenizerFast
 ) -> tuple[TextTowerConfig, dict | None]:
     if config.text.pretrained is None:
         return new_text_config(config.text, len(tokenizer)), None

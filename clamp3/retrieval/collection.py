@@ -82,7 +82,7 @@ def embed_model(
                 outcomes.append(
                     embed_collection(loaded, entries, table, origin, settings.batch_tokens)
                 )
-    _close(outcomes, Path(out) / "rejected.parquet")
+    close(outcomes, Path(out) / "rejected.parquet")
 
 
 def embed_collection(
@@ -133,6 +133,11 @@ def _entries(pairs: Sequence[Pair], modality: str, root: Path) -> list[Entry]:
             for name in TEXT_FIELDS
             if pair.texts.get(name)
         ]
+    return music_entries(pairs, modality, root)
+
+
+def music_entries(pairs: Sequence[Pair], modality: str, root: Path) -> list[Entry]:
+    """An entry for each piece that has a file of the modality: the first such file."""
     reader = PieceReader(root)
     kept = [pair.with_suffix((SUFFIXES[modality],)) for pair in pairs]
     return [
@@ -155,8 +160,9 @@ def _rejected(key: tuple[str, str | None], modality: str, error: FormatError) ->
     return Rejected(key[0], STAGE, error.kind, f"{what}: {error}")
 
 
-def _close(outcomes: Sequence[Outcome], path: Path) -> None:
-    """Write the rejected table, log the balance, refuse a table of which nothing is left."""
+def close(outcomes: Sequence[Outcome], path: Path) -> None:
+    """Write the rejected table and log the balance; raise DataError where nothing of a table is
+    left, or there was nothing at all."""
     rejected = [row for outcome in outcomes for row in outcome.rejected]
     write_rejected(path, rejected)
     for name, rows_in, rows_out, refused in outcomes:

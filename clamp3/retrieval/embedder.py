@@ -14,7 +14,7 @@ from huggingface_hub import ModelHubMixin, snapshot_download
 from clamp3.errors import ConfigError, FormatError
 from clamp3.formats.audio import MelFrontEnd
 from clamp3.models.adapters import FORMATS, Adapters, adapters_by_format
-from clamp3.models.checkpoints import CONFIG, load_clamp, save_checkpoint
+from clamp3.models.checkpoints import CONFIG, KEEPS_UNIT_LENGTH, load_clamp, save_checkpoint
 from clamp3.models.hub import resolve
 from clamp3.models.kinds import is_clap
 from clamp3.retrieval.embed_files import Rejects, SourceEmbedder, embed_to
@@ -62,7 +62,7 @@ class Embedder(
 
     `abc_as_is`: ABC goes to the model as it stands, see `score_text`. `keep_unit_length`: whether
     `L:1/8` stays in scores; None does what the originals' extraction does, which keeps it for CLaMP
-    2 only (its training did not).
+    2 only (its training did not), unless the CLaMP 2 was trained here.
     """
 
     def __init__(
@@ -87,9 +87,10 @@ class Embedder(
         self.source = source
         self.config = self._engine.config
         self._abc_as_is = abc_as_is
-        self._keep_unit_length = (
-            self.config.kind == "clamp2" if keep_unit_length is None else keep_unit_length
-        )
+        if keep_unit_length is None:
+            is_clamp2 = self.config.kind == "clamp2"
+            keep_unit_length = is_clamp2 and self.config.notes.get(KEEPS_UNIT_LENGTH, True)
+        self._keep_unit_length = keep_unit_length
         for tower in towers or ():
             self._engine.load(tower)
 

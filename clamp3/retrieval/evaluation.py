@@ -88,7 +88,7 @@ def evaluate_model(
     lone = [row for name, collection in found.items() for row in _without_vector(name, collection)]
     for name, collection in found.items():
         for direction, header, ranked in _directions(name, collection, settings):
-            entry = header | _figures(ranked, settings)
+            entry = header | direction_figures(ranked, settings.hits_at)
             results.setdefault(name, {})[direction] = entry
             places.append(_place_table(name, direction, ranked))
             lone += _without_partner(name, direction, header, ranked)
@@ -239,9 +239,12 @@ def _directions(
         )
 
 
-def _figures(ranked: Ranked, settings: EvaluateConfig) -> dict:
-    """The figures of a direction, those with shared ties uppermost, and those of each language."""
-    task = Task(by="id", hits_at=settings.hits_at, per="language")
+def direction_figures(ranked: Ranked, hits_at: Sequence[int]) -> dict:
+    """The figures of a direction, those with shared ties uppermost, and those of each language.
+
+    The queries have a label `language`.
+    """
+    task = Task(hits_at=hits_at, per="language")
     counts = {
         "unmatched_queries": int((ranked.groups.queries == NO_KEY).sum()),
         "unmatched_references": int((ranked.groups.references == NO_KEY).sum()),

@@ -15,9 +15,11 @@ from clamp3.retrieval import plots
 from clamp3.retrieval.comparison import read_evaluation
 from clamp3.retrieval.metadata import Facts, read_facts
 from clamp3.retrieval.page import Html, element, figure, figures, joined, note, page, section
+from clamp3.retrieval.report_clamp2 import clamp2_section
 from clamp3.retrieval.report_clap import clap_section
 from clamp3.retrieval.report_pieces import examples_section
 from clamp3.retrieval.report_space import space_section
+from clamp3.retrieval.report_summaries import summaries_section
 from clamp3.retrieval.report_tables import comparison_section, counts_section, retrieval_section
 from clamp3.retrieval.vectors import Vectors, read_vectors
 
@@ -66,8 +68,10 @@ def write_report(
             catalog=_catalog(data / "catalog", pieces, settings),
         ),
         _clap(results / "evaluation" / "clap_musicgen.json"),
+        _clamp2(results / "evaluation" / "clamp2.json"),
         _curves(results / "metrics"),
         _counts(data / "manifests" / "counts.json"),
+        _summaries(data / "summaries" / "summaries.json"),
         _parameters(params),
     ]
     write_text(out, page(TITLE, *parts))
@@ -80,6 +84,10 @@ def _evaluation(results: Path, name: str) -> dict | None:
 
 def _clap(path: Path) -> Html:
     return clap_section(path) if path.exists() else Html("")
+
+
+def _clamp2(path: Path) -> Html:
+    return clamp2_section(path) if path.exists() else Html("")
 
 
 def _tables(folder: Path) -> dict[str, Vectors]:
@@ -173,6 +181,10 @@ def _counts(path: Path) -> Html:
     return (
         counts_section(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Html("")
     )
+
+
+def _summaries(path: Path) -> Html:
+    return summaries_section(path) if path.exists() else Html("")
 
 
 def _parameters(params: dict | None) -> Html:

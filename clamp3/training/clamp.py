@@ -1,17 +1,30 @@
-"""Training CLaMP 3, one contrastive stage at a time."""
+"""Training CLaMP 3, one contrastive stage at a time, and CLaMP 2, which is one."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from clamp3.config import ClampConfig, ClampStage, TextArchitecture
+from clamp3.config import (
+    Clamp2Config,
+    ClampConfig,
+    ClampStage,
+    SharedSpaceConfig,
+    TextArchitecture,
+)
 from clamp3.data.pairs import load_pairs
 from clamp3.errors import CheckpointError, ConfigError
 from clamp3.files import atomic_path
-from clamp3.models.checkpoints import load_clamp, load_m3, read_config, save_checkpoint
-from clamp3.models.clamp import AudioTowerConfig, ClampModel, as_clamp3, build_clamp
+from clamp3.models.checkpoints import (
+    KEEPS_UNIT_LENGTH,
+    load_clamp,
+    load_m3,
+    read_config,
+    save_checkpoint,
+)
+from clamp3.models.clamp import AudioTowerConfig, ClampModel, as_kind, build_clamp
 from clamp3.models.hub import resolve
 from clamp3.models.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from clamp3.randomness import stable_hash
@@ -22,6 +35,8 @@ from clamp3.training.resume import digest
 from clamp3.training.text_dropout import all_texts
 
 EMBEDDINGS = ("word_embeddings.weight", "patch_embedding.weight")
+TEXT_FIELDS = {"clamp3": "analysis", "clamp2": "summary_en"}  # by kind: for validation
+NOTES = {"clamp3": {}, "clamp2": {KEEPS_UNIT_LENGTH: False}}
 
 
 def make_tokenizer(
@@ -58,8 +73,8 @@ def _new_tokenizer(
 
 def train_clamp_stage(
     *,
-    stage: ClampStage,
-    config: ClampConfig,
+    stage: ClampStage | Clamp2Config,
+    config: SharedSpaceConfig,
     manifests_train: Sequence[Path],
     manifests_validation: Sequence[Path],
     start: Path,
@@ -69,6 +84,7 @@ def train_clamp_stage(
     resume: Path,
     seed: int,
     name: str = "",
+    kind: Literal["clamp3", "clamp2"] = "clamp3",
 ) -> None:
     """Train one stage and save the model with all its towers to the folder `out`.
 
@@ -79,34 +95,39 @@ def train_clamp_stage(
     tower learn unless frozen; all else stays as it is. The first audio stage adds an audio tower.
     A scale that is learned goes on from that of `start`, where there is one. Without validation
     pieces the last weights are kept. Two stages of one modality need a `name` each, or they would
-    crop and deal the pieces alike. See `loop.train` on `metrics` and `resume`.
+    crop and deal the pieces alike. What is saved is a model of that `kind`; CLaMP 2 is validated on
+    the English summaries. See `loop.train` on `metrics` and `resume`.
 
     Raises DataError when fewer than two pieces have text and music, ConfigError when `start` is an
     M3 and there is no `tokenizer`, or frames are not as wide as the tower expects.
     """
     begun = resolve(start)
     patch_size, cache = _patch_size(begun), cache_folder(resume)
-    pieces = read_pieces(manifests_train, stage.modality, patch_size, cache)
-    validation = read_pieces(manifests_validation, stage.modality, patch_size, cache)
-    name = f"clamp3-{name or stage.modality}"
+    how = {"cache": cache, "text_dropout": stage.text_dropout}
+    pieces = read_pieces(manifests_train, stage.modality, patch_size, **how)
+    validation = read_pieces(manifests_validation, stage.modality, patch_size, **how)
+    name = f"{kind}-{name or stage.modality}"
     torch.manual_seed(stable_hash(seed, name, "weights"))
     model, words, origin = _begin(begun, config, tokenizer)
     if stage.modality == "audio":
         model = _with_audio(model, config, pieces.feature_size)
     _freeze(model, stage)
-    task = ContrastiveTask(name, model, words, _contrast(stage, config, begun), seed, origin)
+    contrast = _contrast(stage, config, begun, TEXT_FIELDS[kind])
+    task = ContrastiveTask(name, model, words, contrast, seed, origin)
     task.rates = _rates(model, stage)
     task.learn_from(pieces, validation)
 
     def save(history: History) -> None:
         notes = history.summary() | {"stage": stage.modality, "from": origin, "seed": seed}
-        scale = {"logit_scale": task.logit_scale}
-        save_checkpoint(model, out, tokenizer=words, notes=notes | scale)
+        notes |= {"logit_scale": task.logit_scale} | NOTES[kind]
+        save_checkpoint(as_kind(model, kind), out, tokenizer=words, notes=notes)
 
     train(task, stage.training, metrics=metrics, resume=resume, seed=seed, save=save)
 
 
-def _contrast(stage: ClampStage, config: ClampConfig, start: Path) -> Contrast:
+def _contrast(
+    stage: ClampStage | Clamp2Config, config: SharedSpaceConfig, start: Path, text_field: str
+) -> Contrast:
     scale = config.logit_scale
     if config.learn_scale:
         scale = read_config(start).notes.get("logit_scale", scale)
@@ -120,6 +141,7 @@ def _contrast(stage: ClampStage, config: ClampConfig, start: Path) -> Contrast:
         learn_scale=config.learn_scale,
         mask_duplicates=config.mask_duplicates,
         chunk=stage.chunk,
+        text_field=text_field,
     )
 
 
@@ -133,7 +155,7 @@ def _patch_size(start: Path) -> int:
 
 
 def _begin(
-    start: Path, config: ClampConfig, tokenizer: Path | None
+    start: Path, config: SharedSpaceConfig, tokenizer: Path | None
 ) -> tuple[ClampModel, PreTrainedTokenizerFast, str]:
     """The model to train, its tokenizer and a digest of what it began with."""
     if read_config(start).kind == "m3":
@@ -141,13 +163,13 @@ def _begin(
     loaded = load_clamp(start)
     if loaded.tokenizer is None:
         raise CheckpointError(f"{start}: no tokenizer in it; expected a model with a text tower")
-    model = as_clamp3(loaded.model)
+    model = as_kind(loaded.model, "clamp3")
     model.config = model.config.model_copy(update={"similarity": config.similarity})
     return model, loaded.tokenizer, loaded.fingerprint
 
 
 def _new_model(
-    m3: Path, config: ClampConfig, tokenizer: Path | None
+    m3: Path, config: SharedSpaceConfig, tokenizer: Path | None
 ) -> tuple[ClampModel, PreTrainedTokenizerFast, str]:
     """A model without audio tower."""
     if tokenizer is None:
@@ -178,7 +200,7 @@ def _with_audio(model: ClampModel, config: ClampConfig, feature_size: int) -> Cl
     return model
 
 
-def _rates(model: ClampModel, stage: ClampStage) -> dict[str, float]:
+def _rates(model: ClampModel, stage: ClampStage | Clamp2Config) -> dict[str, float]:
     """What the learning rate of each parameter of both towers is multiplied by."""
     of_prefix = {
         f"{model.prefix('text')}_": stage.tower_rates.text,
@@ -192,7 +214,7 @@ def _rates(model: ClampModel, stage: ClampStage) -> dict[str, float]:
     }
 
 
-def _freeze(model: ClampModel, stage: ClampStage) -> None:
+def _freeze(model: ClampModel, stage: ClampStage | Clamp2Config) -> None:
     frozen = {"text": stage.freeze_text, stage.modality: stage.freeze_music}
     learning = [tower for tower in frozen if not frozen[tower]]
     prefixes = tuple(f"{model.prefix(tower)}_" for tower in learning)

@@ -21,7 +21,7 @@ from clamp3.training.batches import Padded, even_batches, pad_groups, shuffled_b
 from clamp3.training.losses import bounded_scale, contrastive_loss
 from clamp3.training.music import RecordedMusic, SymbolicMusic
 from clamp3.training.resume import digest
-from clamp3.training.text_dropout import dropped_text, fixed_text
+from clamp3.training.text_dropout import dropped_text, fixed_text, has_text
 from clamp3.training.two_pass import Chunk, Side, vectors_in_chunks
 
 log = logging.getLogger(__name__)
@@ -95,14 +95,17 @@ def read_pieces(
     cache: Path | None = None,
     *,
     at_most: int | None = None,
+    text_dropout: str = "clamp3",
 ) -> Pieces:
-    """The pieces of the manifests that have text and files of the modality (see `Contrast`).
+    """The pieces of the manifests that have text by the rule and files of the modality.
+
+    See `Contrast` on both.
 
     The number of those without text is logged. `cache`: see `SymbolicMusic`. Of more than `at_most`
     the same ones are taken, whatever else there is, by a hash of their ids.
     """
     found = load_pairs(manifests, SUFFIXES[modality])
-    pairs = [pair for pair in found if fixed_text(pair.texts)]
+    pairs = [pair for pair in found if has_text(pair.texts, text_dropout)]
     if len(pairs) < len(found):
         log.warning("%d of %d pieces have no text, left out", len(found) - len(pairs), len(found))
     if at_most is not None:

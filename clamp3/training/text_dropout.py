@@ -28,7 +28,8 @@ def dropped_text(piece: Mapping, rng: np.random.Generator, rule: str = "clamp3")
 
 
 def fixed_text(piece: Mapping, field: str = "analysis") -> str:
-    """The text of one field, else the first English summary, else all lines; "" without any text.
+    """The text of one field, else the first English summary, else all lines, else a summary in
+    another language; "" without any text.
 
     Source: sanderwood/clamp3@9016d2b code/train_clamp3_symbolic.py, and train_clamp2.py of
     sanderwood/clamp2@a3ebc75, which evaluates on the first English summary.
@@ -38,7 +39,14 @@ def fixed_text(piece: Mapping, field: str = "analysis") -> str:
     text = piece.get(field)
     if not isinstance(text, str) or not text.strip():
         text = "".join(first)
-    return text if text.strip() else "\n".join(_lines(_originals(piece)))
+    lines = _lines(_originals(piece)) or _foreign_summaries(piece)[:1]
+    return text if text.strip() else "\n".join(lines)
+
+
+def has_text(piece: Mapping, rule: str = "clamp3") -> bool:
+    """Whether a piece says anything by this rule: `clamp3` alone takes no foreign summaries."""
+    foreign = [] if rule == "clamp3" else _foreign_summaries(piece)
+    return bool(_lines([*_originals(piece), *foreign]))
 
 
 def all_texts(piece: Mapping) -> list[str]:

@@ -1,12 +1,14 @@
 """The originals' recorded outputs, all the way: their files and weights in, tables and .npy out."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from models.formula import clamp_model, m3_model, read_json, read_npz
 from models.test_mert import write as write_mert
 from typer.testing import CliRunner
@@ -175,6 +177,31 @@ def test_a_real_checkpoint_all_the_way(goldens: Path, tmp_path: Path, form: str)
             for name in check(array, arrays, f"{script}/{stem}", HIDDEN if temporal else GLOBAL)
         }
         assert checked == names
+
+
+@pytest.mark.parametrize("script", ["clamp2_normalized", "clamp2_temporal"])
+def test_a_published_clamp2_all_the_way(
+    recordings: Callable, goldens: Path, tmp_path: Path, script: str
+):
+    """A file as CLaMP 2 is published, imported and asked for global vectors and hidden states."""
+    inputs, recorded = recordings("B")
+    name = "weights_clamp2_h_size_64_lr_5e-05_batch_128_scale_1_t_length_16_t_model_x.pth"
+    state = clamp_model("B", "clamp2").state_dict()
+    torch.save({"model": state, "epoch": 1, "min_eval_loss": 1.0}, tmp_path / name)
+    words = ["--text-model", goldens / "models/tokenizer", "--text-heads", "4"]
+    run("import-weights", tmp_path / name, "--out", tmp_path / "model", *words)
+    kind, temporal = SCRIPTS[script]
+    assert json.loads((tmp_path / "model/config.json").read_text())["kind"] == kind
+    words = ["embed", inputs, tmp_path / "out", "--model", tmp_path / "model", "--format", "npy"]
+    run(*words, "--device", "cpu", *(["--temporal"] if temporal else []))
+    checked = {
+        name
+        for stem, array in found_in(tmp_path / "out").items()
+        for name in check(array, recorded, f"{script}/{stem}", HIDDEN if temporal else GLOBAL)
+    }
+    kinds = Counter(name.split("/")[1][0] + name.rpartition("_")[2] for name in checked)
+    assert checked == {n.split("@")[0] for n in recorded if n.startswith(f"{script}/")}
+    assert min(kinds["sabc"], kinds["smtf"], kinds["tlong"]) > 0  # scores, performances, texts
 
 
 @pytest.mark.parametrize("workers", [0, 2])

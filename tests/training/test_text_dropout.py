@@ -1,5 +1,6 @@
 """Which texts a piece shows in training."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from clamp3.data.manifests import read_manifest
 from clamp3.files import write_jsonl
-from clamp3.training.text_dropout import all_texts, dropped_text, fixed_text
+from clamp3.training.text_dropout import all_texts, dropped_text, fixed_text, has_text
 
 PIECE = {
     "title": "The Otter's Holt",
@@ -136,3 +137,62 @@ def test_clamp2_reads_its_own_manifests(tmp_path):
     )
     assert fixed_text(line) == "A reel in B minor."
     assert all_texts(line)[-2:] == ["Ein Reel in h-Moll.", "Un reel en si mineur."]
+
+
+def _original(song):
+    """The chance of every text, word by word as CLaMP 2's rule has it; None where it would fail."""
+    found = Counter()
+    fields = [song[key] for key in song if key not in ("summary_en", "summary_nen", "filepaths")]
+    texts = [t for value in fields for t in (value if isinstance(value, list) else [value]) if t]
+    lines = "\n".join(sorted(set(texts))).split("\n")
+    for kept in itertools.product([False, True], repeat=len(lines)):
+        chosen = [line for line, keep in zip(lines, kept, strict=True) if keep and line] or lines
+        orders = list(itertools.permutations(chosen))
+        for order in orders:
+            found["\n".join(order)] += 0.5 / 2 ** len(lines) / len(orders)
+    for text in song["summary_en"]:
+        found[text.replace("\n", " ")] += 0.25 / len(song["summary_en"])
+    for entry in song["summary_nen"]:
+        found[entry["summary"].replace("\n", " ")] += 0.25 / len(song["summary_nen"])
+    return found
+
+
+@pytest.mark.parametrize(
+    "song",
+    [
+        {"title": "A", "composer": None, "lyrics": "la\nlo", "tags": ["A", "b"]},
+        {"title": None, "genres": ["jig"], "mood": "calm"},
+        {"description": "Same.\nSame."},
+    ],
+)
+@pytest.mark.parametrize("other", [["Un."], ["Un.\nDeux.", "Uno.", "Eins."]])
+def test_clamp2_says_each_text_as_often_as_the_original(song, other):
+    named = [{"language": "any", "summary": text} for text in other]
+    song = song | {"summary_en": ["One.", "Two."], "summary_nen": named, "filepaths": ["x.abc"]}
+    expected, draws = _original(song), 6000
+    found = Counter(_said(song, draws))
+    assert sum(expected.values()) == pytest.approx(1)
+    assert set(found) <= set(expected)
+    for text, chance in expected.items():
+        spread = (draws * chance * (1 - chance)) ** 0.5
+        assert abs(found[text] - draws * chance) < 4.5 * spread, text
+
+
+@pytest.mark.parametrize("missing", [None, [], "", ...])
+def test_a_piece_with_one_kind_of_summary_says_it_in_every_other_look(missing):
+    both = SONG | {"summary_en": ["E."], "summary_nen": {"language": "German", "summary": "D."}}
+    for name, said in (("summary_en", "D."), ("summary_nen", "E.")):
+        song = {key: value for key, value in both.items() if key != name}
+        texts = Counter(_said(song if missing is ... else song | {name: missing}, 2000))
+        assert abs(texts[said] / 2000 - 0.5) < 0.05
+        assert not texts[{"D.": "E.", "E.": "D."}[said]]
+
+
+def test_a_piece_with_nothing_but_a_foreign_summary_is_one_of_clamp2():
+    bare = {"title": None, "genres": [], "summary_nen": [{"language": "Thai", "summary": "ก ข"}]}
+    assert set(_said(bare, 50)) == {"ก ข"}
+    assert fixed_text(bare, "summary_en") == "ก ข"
+    assert has_text(bare, "clamp2")
+    assert has_text(bare, "none")
+    assert not has_text(bare)
+    assert not has_text({"summary_nen": [{"language": "Thai", "summary": None}]}, "clamp2")
