@@ -1,24 +1,47 @@
 """Music retrieval across text, scores, performances and recordings.
 
-`load_model` gives an `Embedder`; both are imported when first asked for, so that importing the
-package costs nothing.
+`load_model` gives an `Embedder`, `open_index` an `Index` to search, which `build_index` and others
+write; all are imported when first asked for, so that importing the package costs nothing.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clamp3.retrieval.embedder import EmbeddedFiles, Embedder, load_model
+    from clamp3.retrieval.hits import Hit
+    from clamp3.retrieval.index import Index, open_index
+    from clamp3.retrieval.index_writer import add_to_index, build_index, delete_from_index
 
 __version__ = "0.1.0"
-__all__ = ["EmbeddedFiles", "Embedder", "load_model"]
+_MODULES = {
+    "EmbeddedFiles": "embedder",
+    "Embedder": "embedder",
+    "Hit": "hits",
+    "Index": "index",
+    "add_to_index": "index_writer",
+    "build_index": "index_writer",
+    "delete_from_index": "index_writer",
+    "load_model": "embedder",
+    "open_index": "index",
+}
+__all__ = [
+    "EmbeddedFiles",
+    "Embedder",
+    "Hit",
+    "Index",
+    "add_to_index",
+    "build_index",
+    "delete_from_index",
+    "load_model",
+    "open_index",
+]
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from clamp3.retrieval import embedder
-
-    return getattr(embedder, name)
+    return getattr(import_module(f"clamp3.retrieval.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -133,7 +133,7 @@ def zero_shot(
     threads: Threads = None,
     device: Device = None,
 ) -> None:
-    """Label pieces, or a table of embeddings, by the nearest label text: no training.
+    """Label pieces, or a table or an index of embeddings, by the nearest label text: no training.
 
     Prints id, label and the cosine with each label, parted by tabs.
     """

@@ -23,6 +23,20 @@ Metadata = Annotated[
         help="What to filter by: a table with a column id, file or path; may be repeated.",
     ),
 ]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="What ids are paths in: scores and sound to show and play; may be repeated.",
+    ),
+]
+Pieces = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="TABLE",
+        help="What to show: columns id, title, abc (text), midi, audio (paths in --files).",
+    ),
+]
 Where = Annotated[
     list[str] | None,
     typer.Option(metavar="CONDITION", help="Only rows such as genre=jig; may be repeated."),
@@ -35,6 +49,8 @@ def build(
     folder: IndexFolder,
     tables: Tables,
     metadata: Metadata = None,
+    files: Files = None,
+    pieces: Pieces = None,
     ann: Annotated[
         bool, typer.Option("--ann", help="Prepare `clamp3 search --approximate`; needs faiss.")
     ] = False,
@@ -52,16 +68,24 @@ def build(
     from clamp3.retrieval.index_writer import build_index
 
     settings = AnnSettings(recall, queries) if ann else None
-    _tell(build_index(folder, tables, metadata=metadata or (), ann=settings))
+    known = {"metadata": metadata or (), "files": files or (), "pieces": pieces}
+    _tell(build_index(folder, tables, ann=settings, **known))
 
 
 @index.command()
 @tells_errors
-def add(folder: IndexFolder, tables: Tables, metadata: Metadata = None) -> None:
+def add(
+    folder: IndexFolder,
+    tables: Tables,
+    metadata: Metadata = None,
+    files: Files = None,
+    pieces: Pieces = None,
+) -> None:
     """Add the rows of tables; those of the same id, modality and field are replaced."""
     from clamp3.retrieval.index_writer import add_to_index
 
-    _tell(add_to_index(folder, tables, metadata=metadata or ()))
+    known = {"metadata": metadata or (), "files": files or (), "pieces": pieces}
+    _tell(add_to_index(folder, tables, **known))
 
 
 @index.command()

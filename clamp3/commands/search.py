@@ -58,7 +58,7 @@ def search(
     threads: Threads = None,
     device: Device = None,
 ) -> None:
-    """Print what is nearest to the query: rank, cosine, id and modality, parted by tabs.
+    """Print what is nearest to the query: rank, cosine, id, modality, title, parted by tabs.
 
     A folder of music is embedded when it is first searched, and later what has changed in it.
     """
@@ -76,7 +76,10 @@ def search(
         return
     for rank, hit in enumerate(hits, start=1):
         labels = "\t".join(value for _, value in sorted(hit.labels.items(), reverse=True))
-        typer.echo(f"{rank}\t{hit.similarity:.4f}\t{hit.id}\t{labels}")
+        title = hit.metadata.get("title") or []
+        titles = [title] if isinstance(title, str) else title[:1]
+        titles = [" ".join(title.split()) for title in titles]  # one line, one cell
+        typer.echo("\t".join([str(rank), f"{hit.similarity:.4f}", hit.id, labels, *titles]))
 
 
 def _tell_json(query: str, space: str, hits: list) -> None:

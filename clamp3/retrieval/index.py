@@ -16,7 +16,16 @@ from clamp3.retrieval.filters import Condition, parse_conditions, refuse_unknown
 from clamp3.retrieval.hits import Hit
 from clamp3.retrieval.index_rows import KEY, MODALITY
 from clamp3.retrieval.index_segment import OpenSegment
-from clamp3.retrieval.index_store import REBUILD, Manifest, Segment, read_manifest
+from clamp3.retrieval.index_store import (
+    REBUILD,
+    Beside,
+    Manifest,
+    Segment,
+    check_content,
+    check_size,
+    read_manifest,
+)
+from clamp3.retrieval.vectors import Origin, Vectors
 
 MOST_PRODUCTS = 2**25  # in memory at once: 128 MiB
 
@@ -44,6 +53,8 @@ class Index:
         self.folder = folder
         self.manifest = manifest
         self._segments = [OpenSegment(folder, s, manifest.width) for s in manifest.segments]
+        for path, entry in self._beside():
+            check_size(path, entry)
 
     def __len__(self) -> int:
         return sum(segment.live for segment in self.manifest.segments)
@@ -134,10 +145,32 @@ class Index:
                 return np.array(segment.vectors[rows[0]])
         raise DataError(f"{self.folder}: no row with the id {name!r}")
 
+    def vectors(self, where: Sequence[str | Condition] = ()) -> Vectors:
+        """The rows that count and meet the conditions, in memory: ids, embeddings [N, D], labels.
+
+        Raises ConfigError for an unknown property.
+        """
+        conditions = parse_conditions(where)
+        refuse_unknown(conditions, [*KEY, *self.properties])
+        matrix, rows = [np.empty((0, self.manifest.width), np.float32)], []
+        for segment in self._segments:
+            allowed = segment.allowed(conditions)
+            kept = np.arange(segment.entry.rows) if allowed is None else np.flatnonzero(allowed)
+            matrix.append(segment.vectors[kept])
+            rows += segment.rows.select(KEY).take(kept).to_pylist()
+        labels = {name: [row[name] for row in rows] for name in KEY[1:]}
+        labels = {name: column for name, column in labels.items() if any(column)}
+        prints = self.manifest.fingerprints
+        modalities = ",".join(sorted({row[MODALITY] for row in rows if row[MODALITY]}))
+        origin = Origin(prints[0] if len(prints) == 1 else self.space, self.space, modalities, "")
+        return Vectors([row["id"] for row in rows], np.concatenate(matrix), origin, labels)
+
     def check(self) -> None:
         """Read all files again. Raises DataError where one is not what was written."""
         for segment in self._segments:
             segment.check()
+        for path, entry in self._beside():
+            check_content(path, entry)
 
     def info(self) -> dict:
         """Rows, size, model, what can be filtered by, and how the approximate search was set up."""
@@ -156,10 +189,16 @@ class Index:
             "fingerprints": list(self.manifest.fingerprints),
             "properties": self.properties,
             "segments": len(entries),
-            "bytes": sum(file.size for entry in entries for file in entry.files.values()),
+            "bytes": sum(file.size for entry in entries for file in entry.files.values())
+            + sum(entry.size for _, entry in self._beside()),
+            "files": list(self.manifest.files),
             "approximate": [_ann_info(entry) for entry in entries if entry.ann],
             "generation": self.manifest.generation,
         }
+
+    def _beside(self) -> list[tuple[Path, Beside]]:
+        found = (self.manifest.pieces, self.manifest.map)
+        return [(self.folder / entry.name, entry) for entry in found if entry]
 
     def _checked(self, queries: np.ndarray) -> np.ndarray:
         queries = np.asarray(queries, dtype=np.float64)

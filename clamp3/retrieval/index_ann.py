@@ -5,6 +5,7 @@ precision. Needs the extra `ann`. How many lists are looked through is measured 
 built: as few as find enough of what the exact search finds.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ from clamp3.retrieval.index_segment import OpenSegment
 from clamp3.retrieval.index_store import ANN, REBUILD, Ann, FileEntry, Segment
 from clamp3.retrieval.vectors import read_vectors
 
-ROWS_PER_LIST = 1000  # about: a million rows have 1,024 lists
+LEAST_ROWS_PER_LIST = 40  # faiss warns of lists that are made of fewer
 TRAINING_ROWS_PER_LIST = 64
 ROWS_PER_BLOCK = 16384
 CHECKED_QUERIES = 200
@@ -95,6 +96,8 @@ class OpenAnn:
 
 def import_faiss() -> ModuleType:
     """The module. Raises ConfigError where it is not installed."""
+    # It tells of each of its builds that it looks for in vain.
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     try:
         import faiss
     except ImportError as error:
@@ -106,7 +109,7 @@ def import_faiss() -> ModuleType:
 
 def _built(faiss: ModuleType, opened: OpenSegment):
     rows, width = opened.vectors.shape
-    lists = max(1, 2 ** round(np.log2(rows / ROWS_PER_LIST))) if rows > ROWS_PER_LIST else 1
+    lists = _lists(rows)
     index = faiss.index_factory(width, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = SEED
     draws = np.random.default_rng(SEED)
@@ -115,6 +118,13 @@ def _built(faiss: ModuleType, opened: OpenSegment):
     for start in range(0, rows, ROWS_PER_BLOCK):
         index.add(_unit(opened.vectors[start : start + ROWS_PER_BLOCK]))
     return index
+
+
+def _lists(rows: int) -> int:
+    """About the square root, so that centres and the rows of a list take alike: 1,024 for a million
+    rows; fewer where lists would be too short."""
+    most = min(np.sqrt(rows) * np.sqrt(2), rows / LEAST_ROWS_PER_LIST)
+    return max(1, 2 ** int(np.log2(max(most, 1))))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -158,7 +168,7 @@ def _measured(
         ]
         recall = float(np.mean(shared))
         if recall >= wanted:
-            return probes, recall
+            return probes, round(recall, 6)
         if probes >= lists:
             raise ConfigError(
                 f"a recall of {wanted} is out of reach: looking everywhere finds {recall:.4f}"

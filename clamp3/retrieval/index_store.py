@@ -8,6 +8,8 @@
         rows.arrow          id, modality, field and properties of each row (Arrow IPC)
         ann.faiss           with --ann: what is searched first
       deleted-000002-….u32  the rows of a segment that do not count any more
+  pieces-000001.arrow   what can be shown and played of the pieces, where a table told it
+  map-000001.parquet    how vectors are placed on the map
 
 Whatever a manifest does not name is left of a writer that was stopped, and removed by the next.
 """
@@ -27,16 +29,16 @@ from pathlib import Path
 import pydantic
 
 from clamp3.errors import DataError
-from clamp3.files import write_text
+from clamp3.files import sha256_of, write_text
 
 log = logging.getLogger(__name__)
 
 MANIFEST, LOCK = "index.json", ".lock"
-SEGMENT, DELETED = "segment-", "deleted-"
+SEGMENT, DELETED, PIECES, MAP = PREFIXES = ("segment-", "deleted-", "pieces-", "map-")
 VECTORS, SCAN, ROWS, ANN = "vectors.f32", "scan.f16", "rows.arrow", "ann.faiss"
 VERSION = 1
 _OWN = re.compile(
-    rf"\.?(?:{SEGMENT}|{DELETED})\d{{6}}.*|{re.escape(MANIFEST)}|{re.escape(LOCK)}"
+    rf"\.?(?:{'|'.join(PREFIXES)})\d{{6}}.*|{re.escape(MANIFEST)}|{re.escape(LOCK)}"
     rf"|\.{re.escape(MANIFEST)}\..{{8}}"  # a draft
 )
 WAIT_SECONDS = 60.0
@@ -88,8 +90,17 @@ class Segment(Frozen):
         return self.rows - self.deleted_rows
 
 
+class Beside(FileEntry):
+    """A file beside the segments."""
+
+    name: str
+
+
 class Manifest(Frozen):
-    """What an index consists of. `generation` grows with every change."""
+    """What an index consists of. `generation` grows with every change.
+
+    `files`: the folders, as paths from the index, that hold the files of its pieces.
+    """
 
     version: int = VERSION
     generation: int
@@ -97,6 +108,16 @@ class Manifest(Frozen):
     fingerprints: tuple[str, ...]
     width: int = pydantic.Field(gt=0)
     segments: tuple[Segment, ...] = ()
+    files: tuple[str, ...] = ()
+    pieces: Beside | None = None
+    map: Beside | None = None
+
+    @property
+    def names(self) -> set[str]:
+        """Of everything in the folder that counts."""
+        deleted = {segment.deleted for segment in self.segments if segment.deleted}
+        beside = {file.name for file in (self.pieces, self.map) if file}
+        return {segment.name for segment in self.segments} | deleted | beside
 
 
 def is_index(folder: Path) -> bool:
@@ -190,8 +211,7 @@ def remove_leftovers(folder: Path, manifest: Manifest | None) -> None:
 
     Readers that have such files open keep them until they close them.
     """
-    named = {s.name for s in manifest.segments} if manifest else set()
-    named |= {s.deleted for s in manifest.segments if s.deleted} if manifest else set()
+    named = manifest.names if manifest else set()
     for path in Path(folder).iterdir():
         if path.name in named or path.name in (MANIFEST, LOCK) or not is_own(path.name):
             continue
@@ -199,6 +219,12 @@ def remove_leftovers(folder: Path, manifest: Manifest | None) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def remove_index(folder: Path) -> None:
+    """Remove an index, if the folder is one; any other is left alone."""
+    if is_index(folder):
+        shutil.rmtree(folder)
 
 
 def is_own(name: str) -> bool:
@@ -212,7 +238,24 @@ def check_sizes(folder: Path, segment: Segment) -> None:
     FileNotFoundError passes: the index may have changed since its manifest was read.
     """
     for name, entry in segment.files.items():
-        path = Path(folder) / segment.name / name
-        size = path.stat().st_size
-        if size != entry.size:
-            raise DataError(f"{path}: {size} bytes, expected {entry.size}: damaged; {REBUILD}")
+        check_size(Path(folder) / segment.name / name, entry)
+
+
+def check_size(path: Path, entry: FileEntry) -> None:
+    """The same of one file."""
+    size = path.stat().st_size
+    if size != entry.size:
+        raise DataError(f"{path}: {size} bytes, expected {entry.size}: damaged; {REBUILD}")
+
+
+def check_content(path: Path, entry: FileEntry) -> None:
+    """Raise DataError where the content of a file is not what was written."""
+    if sha256_of(path) != entry.sha256:
+        raise DataError(
+            f"{path}: damaged (its hash is another than when it was written); {REBUILD}"
+        )
+
+
+def beside(path: Path) -> Beside:
+    """The entry of a file that was written beside the segments."""
+    return Beside(name=path.name, size=path.stat().st_size, sha256=sha256_of(path))

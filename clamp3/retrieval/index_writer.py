@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from clamp3.errors import ConfigError, DataError
 from clamp3.retrieval.filters import Condition, parse_conditions, refuse_unknown
 from clamp3.retrieval.index import Index, open_index
 from clamp3.retrieval.index_ann import AnnSettings, with_ann
+from clamp3.retrieval.index_map import write_map
 from clamp3.retrieval.index_merge import merged_where_due
+from clamp3.retrieval.index_pieces import relative_folders, write_pieces
 from clamp3.retrieval.index_rows import KEY, Metadata
 from clamp3.retrieval.index_store import (
-    DELETED,
     MANIFEST,
-    SEGMENT,
+    PREFIXES,
     Manifest,
     Segment,
     is_own,
@@ -53,11 +55,15 @@ def build_index(
     *,
     metadata: Sequence[str | Path] = (),
     ann: AnnSettings | None = None,
+    files: Sequence[str | Path] = (),
+    pieces: str | Path | pa.Table | None = None,
 ) -> Changes:
     """Make the folder an index of all rows of the tables; an index that is there is replaced.
 
     `sources`: as for `vector_tables`; `metadata`: tables with a column id, file or path, whose
-    other columns become properties to filter by; `ann`: prepare the approximate search too.
+    other columns become properties to filter by; `ann`: prepare the approximate search too;
+    `files`: folders that ids are paths in, and which files of pieces may lie in; `pieces`: what can
+    be shown and played, see `index_pieces.read_pieces`.
 
     Raises DataError where there are no rows, or rows of two models; the folder is as before then.
     """
@@ -80,6 +86,8 @@ def build_index(
             width=tables[0].width,
             segments=(new,),
         )
+        manifest = _with_pieces(folder, manifest, files, pieces)
+        manifest = manifest.model_copy(update={"map": write_map(folder, manifest)})
         return _commit(folder, manifest, update.counts)
 
 
@@ -88,11 +96,14 @@ def add_to_index(
     sources: Sequence[str | Path],
     *,
     metadata: Sequence[str | Path] = (),
+    files: Sequence[str | Path] = (),
+    pieces: str | Path | pa.Table | None = None,
 ) -> Changes:
     """Bring all rows of the tables into the index.
 
     A row of the same id, modality and field is replaced; what was known of it stays where the
-    tables say nothing. What is as before is not written again.
+    tables say nothing. What is as before is not written again. `files` and `pieces` as for
+    `build_index`, beside those that there are.
 
     Raises DataError for vectors of another model or width; the index is as before then.
     """
@@ -116,7 +127,9 @@ def add_to_index(
                 "segments": (*segments, new) if new else segments,
             }
         )
-        if new is None and not any(len(rows) for rows in update.deleted):
+        manifest = _with_pieces(folder, manifest, files, pieces)
+        told = manifest.files != index.manifest.files or pieces is not None
+        if new is None and not told and not any(len(rows) for rows in update.deleted):
             return Changes(*update.counts, rows=len(index))
         return _commit(folder, manifest, update.counts)
 
@@ -187,6 +200,23 @@ def _without(
     return tuple(found)
 
 
+def _with_pieces(
+    folder: Path,
+    manifest: Manifest,
+    files: Sequence[str | Path],
+    pieces: str | Path | pa.Table | None,
+) -> Manifest:
+    folders = (*manifest.files, *relative_folders(folder, [Path(path) for path in files]))
+    folders = tuple(dict.fromkeys(folders))
+    changed: dict[str, object] = {"files": folders}
+    if pieces is not None:
+        source = pieces if isinstance(pieces, pa.Table) else Path(pieces)
+        changed["pieces"] = write_pieces(
+            folder, manifest.generation, folders, source, manifest.pieces
+        )
+    return manifest.model_copy(update=changed)
+
+
 def _commit(folder: Path, manifest: Manifest, counts: tuple[int, int, int, int]) -> Changes:
     manifest = merged_where_due(folder, manifest)
     write_manifest(folder, manifest)
@@ -248,7 +278,7 @@ def _next_generation(folder: Path) -> int:
     manifest = _manifest_or_none(folder)
     numbers = [manifest.generation if manifest else 0]
     for path in folder.iterdir():
-        if path.name.startswith((SEGMENT, DELETED)):
+        if path.name.startswith(PREFIXES):
             number = path.name.split("-")[1].split(".")[0]
             numbers += [int(number)] if number.isdigit() else []
     return max(numbers) + 1

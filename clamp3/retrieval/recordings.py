@@ -6,10 +6,12 @@ from collections import defaultdict
 from pathlib import Path
 
 from clamp3.config import AudioConfig
+from clamp3.data.raw_files.reading import RawFiles
 from clamp3.data.rejected import Rejected, close_step, write_rejected
 from clamp3.errors import DataError, FormatError
 from clamp3.files import atomic_path, read_table, write_json
 from clamp3.formats.audio import SAMPLE_RATE_HZ, encode_ogg
+from clamp3.formats.limits import DEFAULT_LIMITS
 from clamp3.formats.synthesis import Renderer, find_renderer
 from clamp3.logs import progress
 from clamp3.randomness import stable_fraction
@@ -18,6 +20,7 @@ STAGE = "recordings"
 COLLECTION = "pdmx"  # the evaluation collections have no recordings
 DESCRIPTION = "renderer.json"
 NO_RENDERER = "none"  # real recordings
+_MAX_MIDI_BYTES = DEFAULT_LIMITS.max_midi_bytes  # in an archive, or elsewhere
 # Files that cannot be decoded are looked for too: they are rejected, not passed over.
 DECODABLE = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
 OTHERS = (".aac", ".m4a", ".mp4", ".webm", ".wma")
@@ -37,18 +40,23 @@ def render_recordings(
 
     `render_share` of the rows with a MIDI file are chosen, by a hash of their ids. Beside the
     recordings stand rejected.parquet and renderer.json, which says who played (`renderer`: None
-    takes find_renderer's) and how many recordings there are.
-    Raises DataError if more than `max_rejected_share` of the chosen fail.
+    takes find_renderer's) and how many recordings there are. The MIDI files may lie in archives
+    and elsewhere, as their addresses say.
+    Raises StorageError where they cannot be had at all, DataError if more than
+    `max_rejected_share` of the chosen fail.
     """
     renderer = renderer or find_renderer()
     log.info("%s: played by %s", STAGE, renderer.name)
     chosen = _chosen(catalog_part, settings.render_share)
     rejected = []
-    with atomic_path(out_folder) as draft:
+    upcoming = (midi for _, midi in chosen)
+    with atomic_path(out_folder) as draft, RawFiles(upcoming, max_bytes=_MAX_MIDI_BYTES) as files:
         draft.mkdir()
         for piece_id, midi in progress(chosen, "recordings"):
             try:
-                waveform = renderer.render(Path(midi), settings.render_seconds, SAMPLE_RATE_HZ)
+                waveform = renderer.render(
+                    files.fetch(midi), settings.render_seconds, SAMPLE_RATE_HZ
+                )
                 file = draft / f"{piece_id}.ogg"
                 file.parent.mkdir(exist_ok=True)
                 file.write_bytes(encode_ogg(waveform, SAMPLE_RATE_HZ))

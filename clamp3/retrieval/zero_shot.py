@@ -10,6 +10,7 @@ import numpy as np
 from clamp3.errors import ConfigError, DataError
 from clamp3.retrieval.classification import Guesses, figures, most_frequent
 from clamp3.retrieval.embedder import Embedder
+from clamp3.retrieval.index_store import is_index
 from clamp3.retrieval.labels import with_labels
 from clamp3.retrieval.npy_output import JOURNAL
 from clamp3.retrieval.search import read_tables
@@ -43,8 +44,8 @@ def zero_shot(
 ) -> ZeroShot:
     """How near each piece is to each label, as a text.
 
-    `given`: files or folders of any kind, or one table of embeddings of this model. `prompts`:
-    texts with `{}` where the label goes; of several the mean of the unit vectors counts.
+    `given`: files or folders of any kind, or one table or index of this model. `prompts`: texts
+    with `{}` where the label goes; of several the mean of the unit vectors counts.
 
     Raises DataError where there is nothing to label.
     """
@@ -131,6 +132,12 @@ def lines(found: ZeroShot) -> list[str]:
 def _pieces(
     embedder: Embedder, given: Sequence[Path]
 ) -> tuple[Vectors, list[tuple[str, str, str]]]:
+    if len(given) == 1 and is_index(given[0]):
+        from clamp3.retrieval.index import open_index  # its compiler takes a moment to import
+
+        index = open_index(given[0])
+        index.refuse_other(embedder.space, embedder.source)
+        return index.vectors(), []
     if len(given) == 1 and _is_table(given[0]):
         return read_tables(given[0], embedder)[0], []
     sources, refused = find_sources(given)

@@ -2,9 +2,10 @@
 
     python killed_writer.py FOLDER TABLE MOMENTS
 
-FOLDER holds an index; before each try a copy of it is made, a child adds TABLE (or deletes two
-rows) and is killed: before its n-th call of the system, for every n; then after MOMENTS delays
-spread over its run. The copy then has to open as before or as after. Prints how often it was which.
+FOLDER holds an index; before each try a copy of it is made, a child adds TABLE and the pieces in
+the .csv beside it (or deletes two rows) and is killed: before its n-th call of the system, for each
+n; or after as many delays as MOMENTS says, if not 0, spread over the time that adding takes. The
+copy then has to open as before or as after. Prints how often it was which.
 """
 
 import os
@@ -18,21 +19,27 @@ import numpy as np
 import torch
 
 from clamp3.retrieval.index import open_index
+from clamp3.retrieval.index_map import index_map
 from clamp3.retrieval.index_writer import add_to_index, delete_from_index
+from clamp3.retrieval.pieces import Pieces
 
 CALLS = ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir", "chmod", "open", "lstat")
 
 
-def content(folder: Path) -> list[str]:
+def content(folder: Path) -> list:
+    """All rows in the order of two searches, the scores of pieces, and the places on the map."""
     index = open_index(folder)
     index.check()
-    hits = index.search(np.ones(index.manifest.width), 10**6)
-    return sorted(hit.id + repr(hit.metadata) for hit in hits)
+    queries = np.stack([np.ones(index.manifest.width), np.arange(index.manifest.width)])
+    hits = index.search_many(queries, 10**6)
+    assert len(hits[0]) == len(hits[1]) == len(index)
+    pieces = Pieces(index)
+    return [hits, [pieces.abc(hit.id) for hit in hits[0]], index_map(folder).to_pylist()]
 
 
 def write(folder: Path, table: Path) -> None:
     if table.suffix == ".parquet":
-        add_to_index(folder, [table])
+        add_to_index(folder, [table], pieces=table.with_suffix(".csv"))
     else:
         delete_from_index(folder, ["00001", "00002"])
 
@@ -84,14 +91,13 @@ def try_all(source: Path, table: Path, mode: str, tries: int) -> None:
         step, seconds = (number, None) if mode == "steps" else (None, lasting * number / tries)
         ended = attempt(copy, table, step, seconds)
         found = content(copy)
-        assert found in (before, after), f"{mode} {number}: {len(found)} rows"
+        assert found in (before, after), f"{mode} {number}: {len(found[0][0])} rows"
         counts["before" if found == before else "after"] += 1
         if number % 4 == 0 and found == before:  # the next writer goes on, and clears up
             write(copy, table)
             assert content(copy) == after
             files = {p.name for p in copy.iterdir()} - {".lock", "index.json"}
-            segments = open_index(copy).manifest.segments
-            assert files == {s.name for s in segments} | {s.deleted for s in segments if s.deleted}
+            assert files == open_index(copy).manifest.names
         if ended and mode == "steps":
             break
     shutil.rmtree(copy)
@@ -101,6 +107,8 @@ def try_all(source: Path, table: Path, mode: str, tries: int) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     given, added = Path(sys.argv[1]), Path(sys.argv[2])
-    try_all(given, added, "steps", 500)
-    try_all(given, Path("delete"), "steps", 500)
-    try_all(given, added, "moments", int(sys.argv[3]))
+    if moments := int(sys.argv[3]):
+        try_all(given, added, "moments", moments)
+    else:
+        try_all(given, added, "steps", 500)
+        try_all(given, Path("delete"), "steps", 500)

@@ -69,3 +69,7 @@ def test_command_on_files_and_on_their_table(music: Path, model_folder: Path, tm
     CliRunner().invoke(app, ["embed", str(music), str(table), "--model", str(model_folder)])
     of_table = CliRunner().invoke(app, [str(w) for w in ["zero-shot", table, *shared]])
     assert of_table.stdout == done.stdout
+    index = tmp_path / "index"
+    CliRunner().invoke(app, ["index", "build", str(index), str(table)])
+    of_index = CliRunner().invoke(app, [str(w) for w in ["zero-shot", index, *shared]])
+    assert of_index.stdout == of_table.stdout

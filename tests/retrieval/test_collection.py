@@ -131,7 +131,7 @@ def test_an_adapter_changes_its_modality_and_no_other_is_written(workplace: Work
     model = load_clamp(workplace.model).model
     settings = {"epochs": 1, "batch_size": 1, "learning_rate": 1.0, "warmup_steps": 0}
     settings |= {"weight_decay": 0.0, "gradient_clip": 1.0, "precision": "fp32", "threads": 1}
-    settings |= {"steps": None, "accumulate": 1, "schedule": "constant", "processes": 1}
+    settings |= {"steps": None, "accumulate": 1, "schedule": "constant", "processes": 1, "nodes": 1}
     settings |= {"gradient_checkpointing": False, "compile": False, "evaluate_by": "loss"}
     settings |= {"explosion_factor": None, "keep_checkpoints": 0, "tracker": None, "workers": 0}
     lora = LoraConfig(

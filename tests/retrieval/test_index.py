@@ -93,7 +93,7 @@ def test_an_index_depends_on_the_rows_alone(tmp_path: Path):
         for f in ("one", "two")
     ]  # fmt: skip
     assert files[0] == files[1]
-    assert len(files[0]) == 5
+    assert len(files[0]) == 6
 
 
 def test_filters_choose_among_all_rows(tunes: tuple[Path, np.ndarray]):

@@ -41,19 +41,36 @@ def count(folder: Path) -> int:
     return len(hits)
 
 
-@pytest.mark.slow
-def test_a_killed_writer_leaves_the_index_before_or_after(folder: Path, tmp_path: Path):
-    """Killed before each of its calls, and 20 times at moments spread over its run."""
+def killed(folder: Path, tmp_path: Path, moments: int) -> list[list[str]]:
+    """What the program for killing says: mode, how often before, how often after."""
     table = tmp_path / "c.parquet"
     write_some(table, [*names(5), *names(20, "c")], seed=2)  # replaces, too
-    words = [sys.executable, PROGRAM, folder, table, 20]
+    (tmp_path / "c.csv").write_text("id,abc\n00001,X:1\nc00001,X:2\n")
+    words = [sys.executable, PROGRAM, folder, table, moments]
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    counts = [line.split() for line in done.stdout.splitlines()]
-    assert [mode for mode, *_ in counts] == ["steps", "steps", "moments"]
-    for _, before, after in counts[:2]:
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.slow
+def test_a_writer_that_is_killed_before_any_call_leaves_the_index_before_or_after(
+    folder: Path, tmp_path: Path
+):
+    counts = killed(folder, tmp_path, 0)
+    assert [mode for mode, *_ in counts] == ["steps", "steps"]
+    for _, before, after in counts:
         assert int(before) >= 20
         assert int(after) >= 1
+
+
+@pytest.mark.long
+def test_a_writer_that_is_killed_at_any_time_leaves_the_index_before_or_after(
+    folder: Path, tmp_path: Path
+):
+    ((mode, before, after),) = killed(folder, tmp_path, 100)
+    assert mode == "moments"
+    assert int(before) + int(after) == 100
+    assert int(before) >= 20
 
 
 def test_two_writers_wait_for_each_other(folder: Path, tmp_path: Path):

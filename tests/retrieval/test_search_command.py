@@ -139,6 +139,19 @@ def test_an_index_finds_what_its_table_finds(
     assert sorted(row[2:] for row in lists[0]) == sorted(row[2:] for row in lists[1])
 
 
+def test_titles_stand_beside_the_results(index: Path, model_folder: Path):
+    table = index.parent / "titles.jsonl"
+    table.write_text(
+        '{"file": "part 1/1.abc", "title": ["The\\tKesh \\n Jig", "b"]}\n', encoding="utf-8"
+    )
+    words = (index, index.parent / "table.parquet")
+    assert run("index", "add", *words, "--metadata", table)[0] == 0
+    said = run("search", "a reel", index, "--model", model_folder, "--top-k", 20)[1]
+    rows = {row[2]: row[3:] for row in (line.split("\t") for line in said.splitlines())}
+    assert rows["part 1/1.abc"] == ["abc", "The Kesh Jig"]
+    assert {len(row) for name, row in rows.items() if not name.startswith("part 1/1.")} == {1}
+
+
 def test_filters_and_json(index: Path, model_folder: Path):
     words = ("search", "a reel", index, "--model", model_folder, "--json")
     code, said, _ = run(*words, "--where", "year>=1901", "--where", "genre=jig", "--top-k", 2)
