@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -111,6 +110,8 @@ def _holds(values: pa.Array, condition: Condition) -> np.ndarray:
 
 def _numbers(values: pa.Array) -> np.ndarray:
     """The values as numbers, NaN where they are none."""
+    import pandas as pd  # takes a third of a second, which most searches need not wait for
+
     texts = pd.Series(values.to_numpy(zero_copy_only=False), dtype=object)
     return pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
 

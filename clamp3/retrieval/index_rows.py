@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,6 +12,9 @@ from clamp3.errors import DataError
 from clamp3.files import read_table
 from clamp3.retrieval.labels import ID_COLUMNS, label_table, look_up
 from clamp3.retrieval.vectors import Vectors
+
+if TYPE_CHECKING:
+    import pandas as pd  # takes a third of a second, which a search need not wait for
 
 ID, MODALITY, FIELD = KEY = ("id", "modality", "field")
 WORDS = pa.list_(pa.string())
@@ -40,8 +43,10 @@ def rows_of(vectors: Vectors, properties: PropertyValues | None = None) -> pa.Ta
     return pa.table(columns)
 
 
-def keys_of_rows(rows: pa.Table) -> pd.Index:
+def keys_of_rows(rows: pa.Table) -> "pd.Index":
     """What tells rows apart: id, modality and field as one text each."""
+    import pandas as pd
+
     parts = [pc.fill_null(rows.column(name), "") for name in KEY]
     joined = pc.binary_join_element_wise(*parts, "\0")
     return pd.Index(joined.to_numpy(zero_copy_only=False), dtype=object)
@@ -54,7 +59,7 @@ def words(value: object) -> list[str] | None:
     if isinstance(value, list | tuple):
         found = [word for one in value for word in words(one) or ()]
         return found or None
-    if value is None or value is pd.NA or isinstance(value, dict) or value != value:  # NaN, NaT
+    if value is None or isinstance(value, dict) or value != value:  # NaN
         return None
     if isinstance(value, bool):
         return [str(value).lower()]
@@ -107,7 +112,7 @@ class Metadata:
         return found
 
 
-def _table(path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
+def _table(path: Path) -> tuple["pd.DataFrame", dict[str, int]]:
     """The table, and for each id the number of its first row, from 1."""
     if path.is_dir():
         parts = sorted(path.glob("part-*.parquet"))
@@ -116,6 +121,7 @@ def _table(path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
         table = read_table(parts).to_pandas()
     else:
         table = label_table(path)
+    table = table.astype(object).where(table.notna(), None)  # pandas has several ways to say so
     table.columns = [str(column) for column in table.columns]
     name = next((name for name in ID_COLUMNS if name in table), None)
     if name is None:

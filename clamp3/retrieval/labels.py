@@ -4,14 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, TypeVar
 
 from clamp3.errors import DataError
 from clamp3.files import read_jsonl, read_table
 from clamp3.formats.modality import FORMAT_BY_SUFFIX
 from clamp3.retrieval.vectors import Vectors
+
+if TYPE_CHECKING:
+    import pandas as pd  # takes a third of a second, which a search need not wait for
 
 ID_COLUMNS = ("id", "file", "path")
 READERS = ".csv, .tsv, .jsonl or .parquet"
@@ -91,8 +92,10 @@ def read_labels(path: Path, column: str = "label") -> dict[str, str]:
     return labels
 
 
-def label_table(path: Path) -> pd.DataFrame:
+def label_table(path: Path) -> "pd.DataFrame":
     """The table of a file; cells of text tables stay text. Raises DataError for another file."""
+    import pandas as pd
+
     if not path.is_file():
         raise DataError(f"{path}: no such table of labels")
     ending = path.suffix.lower()
