@@ -15,6 +15,7 @@ from clamp3.commands import (
     evaluate,
     index,
     search,
+    serve,
     summarise,
     train,
     weights,
@@ -29,6 +30,7 @@ app = typer.Typer(
 for group in (
     embed,
     search,
+    serve,
     index,
     convert,
     train,

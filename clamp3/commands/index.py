@@ -13,8 +13,10 @@ app.add_typer(index, name="index", no_args_is_help=True)
 
 IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="The folder of the index.")]
 Tables = Annotated[
-    list[Path],
-    typer.Argument(metavar="TABLE…", help="Tables of `clamp3 embed`, or folders of such."),
+    list[str],
+    typer.Argument(
+        metavar="TABLE…", help="Tables of `clamp3 embed`, also by s3://…, or folders of such."
+    ),
 ]
 Metadata = Annotated[
     list[Path] | None,
@@ -64,12 +66,14 @@ def build(
     ] = None,
 ) -> None:
     """Make an index of tables of embeddings; one that is there is replaced."""
+    from clamp3.data.raw_files.reading import local_copies
     from clamp3.retrieval.index_ann import AnnSettings
     from clamp3.retrieval.index_writer import build_index
 
     settings = AnnSettings(recall, queries) if ann else None
     known = {"metadata": metadata or (), "files": files or (), "pieces": pieces}
-    _tell(build_index(folder, tables, ann=settings, **known))
+    with local_copies(tables) as copies:
+        _tell(build_index(folder, copies, ann=settings, **known))
 
 
 @index.command()
@@ -82,10 +86,12 @@ def add(
     pieces: Pieces = None,
 ) -> None:
     """Add the rows of tables; those of the same id, modality and field are replaced."""
+    from clamp3.data.raw_files.reading import local_copies
     from clamp3.retrieval.index_writer import add_to_index
 
     known = {"metadata": metadata or (), "files": files or (), "pieces": pieces}
-    _tell(add_to_index(folder, tables, **known))
+    with local_copies(tables) as copies:
+        _tell(add_to_index(folder, copies, **known))
 
 
 @index.command()

@@ -48,18 +48,18 @@ class ClapEmbedder(SourceEmbedder):
         self.source = source
         wanted = None if towers is None else tuple(towers)
         self._choice = ClapChoice(source, dtype, tokenizer, wanted)
-        self._engine = ClapEngine(self._choice, device or best_device())
-        self.config = self._engine.model.config
+        self.engine = ClapEngine(self._choice, device or best_device())
+        self.config = self.engine.model.config
 
     @property
     def space(self) -> str:
         """The fingerprint of the model: vectors of one space can be compared."""
-        return self._engine.loaded.fingerprint
+        return self.engine.loaded.fingerprint
 
     @property
     def towers(self) -> tuple[str, ...]:
         """Which of text and audio can be used."""
-        return self._engine.model.towers
+        return self.engine.model.towers
 
     @property
     def sample_rate_hz(self) -> int:
@@ -73,7 +73,7 @@ class ClapEmbedder(SourceEmbedder):
     def embed_text(self, texts: str | Sequence[str]) -> np.ndarray:
         """The unit vector [D] of a text, or [N, D] of several; float32."""
         several = [texts] if isinstance(texts, str) else list(texts)
-        found = self._engine.texts(several)
+        found = self.engine.texts(several)
         matrix = np.stack(found) if found else np.empty((0, self.config.width), np.float32)
         return matrix[0] if isinstance(texts, str) else matrix
 
@@ -89,14 +89,14 @@ class ClapEmbedder(SourceEmbedder):
 
         Raises FormatError where one cannot be read, CheckpointError without an audio tower.
         """
-        self._engine.check("audio")
+        self.engine.check("audio")
         if isinstance(audio, str | Path):
             audio = [audio]
         if isinstance(audio, np.ndarray | Tensor):
             pieces = [self._chunked(row, sample_rate_hz) for row in _waveforms(audio)]
         else:
             pieces = [Chunked.read(Path(path), self._plan, self.sample_rate_hz) for path in audio]
-        found = self._engine.recordings(pieces)
+        found = self.engine.recordings(pieces)
         return np.stack(found) if found else np.empty((0, self.config.width), np.float32)
 
     def embed(
@@ -122,9 +122,9 @@ class ClapEmbedder(SourceEmbedder):
                 raise ConfigError("recording: a waveform needs its sample_rate_hz")
             mono = recording if recording.ndim < 2 else recording.mean(axis=0)
             return self.embed_audio(mono, sample_rate_hz)[0]
-        self._engine.check("audio")
+        self.engine.check("audio")
         piece = Chunked.read(recording, self._plan, self.sample_rate_hz)
-        return self._engine.recordings([piece])[0]
+        return self.engine.recordings([piece])[0]
 
     def embed_files(
         self, paths: Iterable[str | Path] | str | Path, *, workers: int = 0
@@ -157,14 +157,14 @@ class ClapEmbedder(SourceEmbedder):
         """
         _refuse_temporal(temporal)
         good, rejected = self._usable(sources)
-        compute = clap_computing(self._engine, devices)
-        rejected += embed_to(output, good, self._reader(), compute, workers=workers)
+        compute = clap_computing(self.engine, devices)
+        rejected += embed_to(output, good, self.reader(), compute, workers=workers)
         return sorted(rejected, key=lambda row: row[0])
 
     def making(self, sources: Sequence[Source], *, temporal: bool = False) -> Making:
         """What outputs say of how the embeddings of these files are made."""
         _refuse_temporal(temporal)
-        good = [source for source in sources if self._refusal(source) is None]
+        good = [source for source in sources if self.refusal(source) is None]
         settings = {"dtype": self._choice.dtype}
         origin = self.origin(source.modality for source in good)
         return Making(origin, settings, False, self.config.width if good else None)
@@ -204,7 +204,7 @@ class ClapEmbedder(SourceEmbedder):
         heard = resample(waveform, int(rate), self.sample_rate_hz)
         return Chunked.of(heard, self._plan, self.sample_rate_hz)
 
-    def _refusal(self, source: Source) -> FormatError | None:
+    def refusal(self, source: Source) -> FormatError | None:
         """Why the file cannot be embedded, whatever it holds."""
         tower = "audio" if source.is_sound else source.modality
         if source.modality == "audio" and not source.is_sound:
@@ -213,7 +213,8 @@ class ClapEmbedder(SourceEmbedder):
             return FormatError("no_tower", f"the model has no {tower} tower to read it")
         return None
 
-    def _reader(self) -> ChunkReader:
+    def reader(self, *, sound: bool = True) -> ChunkReader:
+        """What reads files for it."""
         rate = self.sample_rate_hz if "audio" in self.towers else 0
         return ChunkReader(patch_size=0, plan=self._plan, rate_hz=rate)
 

@@ -25,7 +25,7 @@ Rejects = list[tuple[str, FormatError]]
 
 
 class SourceEmbedder:
-    """What every embedder does alike; `embed_to`, `origin` and `_refusal` are each one's own."""
+    """What every embedder does alike; `embed_to`, `origin` and `refusal` are each one's own."""
 
     def embed_sources(self, sources: Sequence[Source]) -> tuple[Vectors, Rejects]:
         """The embeddings of the files in their order, and (id, reason) of those without one."""
@@ -41,7 +41,7 @@ class SourceEmbedder:
         """The sources that may be embedded, and (id, reason) of those refused unread."""
         good, rejected = [], []
         for source in sources:
-            if (reason := self._refusal(source)) is None:
+            if (reason := self.refusal(source)) is None:
                 good.append(source)
             else:
                 rejected.append((source.id, reason))

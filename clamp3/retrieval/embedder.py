@@ -79,20 +79,20 @@ class Embedder(
         abc_as_is: bool = False,
         keep_unit_length: bool | None = None,
     ):
-        self._engine = Engine(
+        self.engine = Engine(
             Choice(source, dtype, adapters_by_format(adapter), mert, captioner, batch_tokens),
             device or best_device(),
             towers,
         )
         self.source = source
-        self.config = self._engine.config
+        self.config = self.engine.config
         self._abc_as_is = abc_as_is
         if keep_unit_length is None:
             is_clamp2 = self.config.kind == "clamp2"
             keep_unit_length = is_clamp2 and self.config.notes.get(KEEPS_UNIT_LENGTH, True)
         self._keep_unit_length = keep_unit_length
         for tower in towers or ():
-            self._engine.load(tower)
+            self.engine.load(tower)
 
     @property
     def space(self) -> str:
@@ -102,7 +102,7 @@ class Embedder(
     @property
     def towers(self) -> tuple[str, ...]:
         """Which of text, symbolic and audio can be used."""
-        return self._engine.towers
+        return self.engine.towers
 
     def origin(self, modalities: Iterable[str]) -> Origin:
         """What tables of this model's embeddings say of themselves."""
@@ -111,11 +111,11 @@ class Embedder(
 
     def _fingerprint(self, modalities: Sequence[str]) -> str:
         """The weights' that embed these: several adapters make another of their fingerprints."""
-        adapters = self._engine.choice.adapters
+        adapters = self.engine.choice.adapters
         own = [modality for modality in modalities if modality in FORMATS]
         if not any(modality in adapters for modality in own):
             return self.space
-        prints = {modality: self._engine.loaded(modality).fingerprint for modality in own}
+        prints = {modality: self.engine.loaded(modality).fingerprint for modality in own}
         if len(set(prints.values())) == 1:
             return prints[own[0]]
         return hashlib.sha256(json.dumps(prints, sort_keys=True).encode()).hexdigest()
@@ -164,8 +164,8 @@ class Embedder(
             )
         modality, piece = given_piece(*named[0], sample_rate_hz, as_is=self._abc_as_is)
         if modality in ("abc", "mtf"):
-            self._engine.check(modality)
-            piece = self._reader(sound=False).patches(piece)
+            self.engine.check(modality)
+            piece = self.reader(sound=False).patches(piece)
         return self._embed([(modality, piece)], temporal)[0]
 
     def embed_files(
@@ -204,26 +204,26 @@ class Embedder(
         Raises ConfigError where sound needs a front end that was not given.
         """
         good, rejected = self._usable(sources)
-        reader = self._reader(sound=any(source.is_sound for source in good))
-        compute = computing(self._engine, devices, temporal)
+        reader = self.reader(sound=any(source.is_sound for source in good))
+        compute = computing(self.engine, devices, temporal)
         rejected += embed_to(output, good, reader, compute, temporal=temporal, workers=workers)
         return sorted(rejected, key=lambda row: row[0])
 
     def making(self, sources: Sequence[Source], *, temporal: bool = False) -> Making:
         """What outputs say of how the embeddings of these files are made."""
-        good = [source for source in sources if self._refusal(source) is None]
+        good = [source for source in sources if self.refusal(source) is None]
         modalities = sorted({source.modality for source in good})
         settings = {
-            "dtype": self._engine.choice.dtype,
+            "dtype": self.engine.choice.dtype,
             "abc_as_is": self._abc_as_is,
             "keep_unit_length": self._keep_unit_length,
-            "mert": mert_hash(self._engine.choice.mert),
+            "mert": mert_hash(self.engine.choice.mert),
         }
         if "image" in modalities:
             from clamp3.models.captions import captioner_hash
 
-            settings["captioner"] = captioner_hash(self._engine.choice.captioner)
-        widths = {self._engine.width(modality, temporal) for modality in modalities}
+            settings["captioner"] = captioner_hash(self.engine.choice.captioner)
+        widths = {self.engine.width(modality, temporal) for modality in modalities}
         width = widths.pop() if len(widths) == 1 else None
         return Making(self.origin(modalities), settings, temporal, width)
 
@@ -235,7 +235,7 @@ class Embedder(
         """
         if Path(save_directory).resolve() == Path(self.source).resolve():
             raise ConfigError(f"{save_directory}: the model is there already; name another folder")
-        adapters = {str(folder) for folder in self._engine.choice.adapters.values()}
+        adapters = {str(folder) for folder in self.engine.choice.adapters.values()}
         if len(adapters) > 1:
             raise ConfigError(
                 f"{', '.join(sorted(adapters))}: two adapters cannot be merged into one model; "
@@ -244,7 +244,7 @@ class Embedder(
         return super().save_pretrained(save_directory, **options)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        adapter = next(iter(self._engine.choice.adapters.values()), None)
+        adapter = next(iter(self.engine.choice.adapters.values()), None)
         if adapter is not None:
             merged = load_clamp(resolve(self.source, None), adapter=adapter)
             notes = {**self.config.notes, "merged_adapter": str(adapter)}
@@ -282,32 +282,32 @@ class Embedder(
         )
         return cls(folder, **options)
 
-    def _refusal(self, source: Source) -> FormatError | None:
+    def refusal(self, source: Source) -> FormatError | None:
         """Why the file cannot be embedded, whatever it holds."""
         name = TOWER_OF[source.modality]
         if name not in self.towers:
             return FormatError("no_tower", f"the model has no {name} tower to read it")
-        if source.modality == "image" and self._engine.choice.captioner is None:
+        if source.modality == "image" and self.engine.choice.captioner is None:
             return FormatError("no_captioner", NO_CAPTIONER)
         return None
 
     def _embed(
         self, pieces: Sequence[tuple[str, Piece]], temporal: bool = False
     ) -> list[np.ndarray]:
-        results = self._engine.results(pieces, temporal=temporal)
+        results = self.engine.results(pieces, temporal=temporal)
         for result in results:
             if isinstance(result, FormatError):
                 raise result
         return results
 
     def _none(self, modality: str) -> np.ndarray:
-        return np.empty((0, self._engine.width(modality, False)), np.float32)
+        return np.empty((0, self.engine.width(modality, False)), np.float32)
 
-    def _reader(self, *, sound: bool) -> Reader:
-        """`sound`: whether there is a sound file among what is read."""
-        front_end = self._engine.front_end() if sound else None
+    def reader(self, *, sound: bool) -> Reader:
+        """What reads files for it; `sound`: whether there is a sound file among them."""
+        front_end = self.engine.front_end() if sound else None
         return Reader(
-            patch_size=self._engine.patch_size,
+            patch_size=self.engine.patch_size,
             keep_unit_length=self._keep_unit_length,
             as_is=self._abc_as_is,
             front_end=front_end if isinstance(front_end, MelFrontEnd) else None,

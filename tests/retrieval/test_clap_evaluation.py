@@ -81,7 +81,7 @@ def mean_of_chunks(embedder, folder):
 
     store = Store([folder / "train-states.parquet"])
     found = [store.get(row["id"]) for _, row in rows(folder)]
-    return np.stack([recording_vector(v) for v in chunk_vectors(embedder._engine.model, found)])
+    return np.stack([recording_vector(v) for v in chunk_vectors(embedder.engine.model, found)])
 
 
 def test_the_same_evaluation_writes_the_same_bytes(trained):

@@ -143,6 +143,6 @@ def test_a_hub_name_stays_a_name(model_folder, monkeypatch, captioner):
         "clamp3.models.mert.MertFrontEnd", lambda name, device: asked.append(name) or device
     )
     model = load_model(model_folder, device="cpu", captioner="owner/blip", mert="owner/mert")
-    model._engine.captioner()
-    model._engine.front_end()
+    model.engine.captioner()
+    model.engine.front_end()
     assert asked == ["owner/blip", "owner/mert"]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import zipfile
 
 import mido
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from clamp3.config import AudioConfig
 from clamp3.data.rejected import read_rejected
 from clamp3.errors import DataError
-from clamp3.files import write_table
+from clamp3.files import read_table, write_table
 from clamp3.formats.audio import read_audio
 from clamp3.retrieval.recordings import RecordingFolder, read_renderer, render_recordings
 
@@ -53,6 +54,24 @@ def catalog(tmp_path):
     path = tmp_path / "catalog" / "part-00000-of-00001.parquet"
     write_table(path, pa.table(dict(zip(names, zip(*sorted(rows), strict=True), strict=True))))
     return path
+
+
+def test_midi_files_in_an_archive_sound_the_same(catalog, tmp_path):
+    render_recordings(catalog, tmp_path / "one", settings())
+    (tmp_path / "midi").mkdir()
+    with zipfile.ZipFile(tmp_path / "midi.zip", "w") as archive:
+        for path in sorted(tmp_path.glob("*.mid")):
+            archive.write(path, path.name)
+            path.unlink()
+    table = read_table(catalog).to_pydict()
+    table["mid_path"] = [
+        path and path.replace(str(tmp_path), f"{tmp_path}/midi.zip") for path in table["mid_path"]
+    ]
+    write_table(catalog, pa.table(table))
+    render_recordings(catalog, tmp_path / "two", settings())
+    sounds = content(tmp_path / "one")
+    assert len(sounds) == 6
+    assert content(tmp_path / "two") == sounds
 
 
 def content(folder):

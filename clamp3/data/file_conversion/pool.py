@@ -40,11 +40,11 @@ def run_in_processes(
     """
     waiting = deque(range(len(inputs)))
     deaths: Counter[int] = Counter()  # of inputs; under _START, of processes yet without one
-    crew: list[_Worker] = []
+    crew: list[Worker] = []
     try:
         while waiting or any(worker.in_hand for worker in crew):
             while len(crew) < min(workers, len(crew) + len(waiting)):
-                crew.append(_Worker(task, seconds))
+                crew.append(Worker(task, seconds))
             _hand_out(crew, waiting, inputs)
             for worker in _wait(crew):
                 yield from worker.results()
@@ -56,7 +56,7 @@ def run_in_processes(
             worker.end()
 
 
-def _hand_out(crew: list["_Worker"], waiting: deque[int], inputs: Sequence) -> None:
+def _hand_out(crew: list["Worker"], waiting: deque[int], inputs: Sequence) -> None:
     """Fill the workers' hands evenly: nobody gets a second input before all have one."""
     for count in range(1, _IN_HAND + 1):
         for worker in crew:
@@ -65,7 +65,7 @@ def _hand_out(crew: list["_Worker"], waiting: deque[int], inputs: Sequence) -> N
                 waiting.popleft()
 
 
-def _wait(crew: list["_Worker"]) -> list["_Worker"]:
+def _wait(crew: list["Worker"]) -> list["Worker"]:
     """The workers with something to tell, or over their time."""
     soonest = min(worker.deadline for worker in crew)
     timeout = None if soonest == float("inf") else max(0, soonest - time.monotonic())
@@ -75,7 +75,7 @@ def _wait(crew: list["_Worker"]) -> list["_Worker"]:
 
 
 def _bury(
-    worker: "_Worker", waiting: deque[int], deaths: Counter[int]
+    worker: "Worker", waiting: deque[int], deaths: Counter[int]
 ) -> Iterator[tuple[int, object]]:
     """Put back what a dead worker had in hand, but for the input that it died of."""
     worker.end()
@@ -97,7 +97,7 @@ def _bury(
     waiting.extendleft(reversed(worker.in_hand))
 
 
-class _Worker:
+class Worker:
     """A process, the way to it, and the indices of what it has in hand, first in front."""
 
     def __init__(self, task: Callable, seconds: float):
@@ -114,9 +114,10 @@ class _Worker:
         self.failure = ""
 
     def give(self, index: int, value: object) -> None:
-        if self.ready and not self.in_hand:
-            self._start_clock()
+        """Hand it an input; the clock starts when it has nothing else to do."""
         self.in_hand.append(index)
+        if self.ready and len(self.in_hand) == 1:
+            self._start_clock()
         with contextlib.suppress(OSError):  # it is dead; the next look finds that out
             self.channel.send(value)
 
@@ -145,10 +146,12 @@ class _Worker:
         self.deadline = time.monotonic() + self.seconds if self.in_hand else float("inf")
 
     def how_it_ended(self) -> str:
+        """The signal or status that its process ended with."""
         code = self.process.exitcode
         return signal.Signals(-code).name if code and code < 0 else f"exit status {code}"
 
     def end(self) -> None:
+        """End its process, whatever it does."""
         self.channel.close()
         if self.failure == "worker_died":
             self.process.join(_FAREWELL_SECONDS)  # or the way it ended could not be told
