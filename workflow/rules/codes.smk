@@ -30,7 +30,7 @@ rule code_recordings:
     """In codes: cut all recordings into chunks and code them, part by part, resumable at any kill."""
     input:
         catalog=listings("catalog"),
-        recordings=RECORDING_FOLDERS,
+        recordings=listings("features") if IS_RENDERED else RECORDINGS,  # made together
         musicgen=MUSICGEN,
     output:
         directory("data/codes"),
@@ -46,7 +46,7 @@ rule code_recordings:
     params:
         cfg=stage_params("codes"),
         code=stage_code("codes"),
-        recordings=lambda wildcards: RECORDINGS,  # naming every part is too long a command
+        recordings=lambda wildcards: RECORDINGS,
     shell:
         "exec python workflow/scripts/code_recordings.py --params {params.cfg:q}"
         " --catalog {input.catalog:q} --recordings {params.recordings:q}"

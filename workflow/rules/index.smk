@@ -17,16 +17,12 @@ rule index_corpus:
             for modality in MODALITIES["pdmx"]
             for split in ("train", "validation", "test")
         ],
-        catalog=CATALOG,
-        scores=expand("data/abc/{part}.parquet", part=PARTS),
-        stores=listings("interleaved", "mtf", "features"),
+        catalog=listings("catalog"),
+        scores=listings("abc"),
+        stores=listings("interleaved", "mtf", "features"),  # rendered with the recordings
         queries="results/embeddings/clamp3/pdmx/text.parquet",
         midi=watched(f"{CORPUS}/mid"),
-        recordings=(
-            expand("data/recordings/{part}", part=PARTS)
-            if IS_RENDERED
-            else "data/recordings/origin.txt"
-        ),
+        recordings=[] if IS_RENDERED else "data/recordings/origin.txt",
     output:
         folder=directory("results/index"),
         rejected="results/index-rejected.parquet",
@@ -43,10 +39,11 @@ rule index_corpus:
     params:
         cfg=stage_params("index"),
         code=stage_code("index"),
-        midi=f"{CORPUS}/mid",
+        midi=lambda wildcards: f"{CORPUS}/mid",
+        recordings=lambda wildcards: RECORDINGS,
     shell:
         "exec python workflow/scripts/index_corpus.py --params {params.cfg:q}"
         " --model {input.model:q} --manifests {input.manifests:q} --catalog {input.catalog:q}"
-        " --scores {input.scores:q} --midi {params.midi:q} --recordings {input.recordings:q}"
+        " --scores {input.scores:q} --midi {params.midi:q} --recordings {params.recordings:q}"
         " --queries {input.queries:q} --out {output.folder:q} --rejected {output.rejected:q}"
         " --metrics {output.metrics:q} --log {log:q}"

@@ -1,22 +1,21 @@
 """Make an index of all pieces of the corpus, with what a page shows and plays of them."""
 
-from pathlib import Path
-
 from clamp3.config import AudioConfig, EmbedConfig, IndexConfig
+from clamp3.data.listing import listed_parts
 from clamp3.job import Job
 from clamp3.retrieval.corpus_index import Corpus, index_corpus
 
 if __name__ == "__main__":
     with Job() as job:
-        audio = job.section("audio", AudioConfig)
-        rendered = audio.source == "render"
+        parts, recordings = listed_parts(job.path("catalog"))[0], job.path("recordings")
+        is_rendered = job.section("audio", AudioConfig).source == "render"  # into a folder a part
         corpus = Corpus(
             manifests=job.paths("manifests"),
-            catalog=job.paths("catalog"),
-            scores=job.paths("scores"),
+            catalog=parts,
+            scores=listed_parts(job.path("scores"))[0],
             midi=job.path("midi"),
-            recordings=job.paths("recordings") if rendered else [Path(str(audio.folder))],
-            are_rendered=rendered,
+            recordings=[recordings / part.stem for part in parts] if is_rendered else [recordings],
+            are_rendered=is_rendered,
         )
         index_corpus(
             job.path("model"),
