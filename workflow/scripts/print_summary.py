@@ -27,3 +27,5 @@ if __name__ == "__main__":
         print(f"{seconds:7.1f}  {jobs:4d}  {rule}")
     if COMPARISON.exists():
         print("", *summary(COMPARISON), "", "The report: results/report.html", sep="\n")
+    if Path("results/index").exists():
+        print("To search it all: clamp3 serve")
