@@ -45,7 +45,9 @@ class CorpusConfig(Section):
     """Where the pieces come from."""
 
     source: Literal["demo", "pdmx"]
-    folder: str  # holds PDMX.csv, mxl/ and mid/; for the demo it is made there
+    # Holds PDMX.csv, mxl/ and mid/, or is an archive of them; also s3:// and the like. The demo is
+    # made there.
+    folder: str
     ryans_mammoth: NonNegative  # pieces of the demo
     oneills_1850: NonNegative
     bach_chorales: NonNegative
@@ -138,6 +140,15 @@ class AudioConfig(Section):
     window_seconds: PositiveFloat
     min_tail_seconds: PositiveFloat
     max_rejected_share: Share
+
+    @model_validator(mode="after")
+    def _recordings_lie_here(self) -> "AudioConfig":
+        if self.folder and "://" in self.folder:
+            raise ValueError(
+                f"folder: {self.folder} is not on this machine; recordings are read from a folder, "
+                "which a mounted bucket is, too"
+            )
+        return self
 
 
 class ManifestConfig(Section):

@@ -4,6 +4,7 @@
     ├── ConfigError      params.yaml or a command's options
     ├── FormatError      one score, performance, recording or text that cannot be read
     ├── DataError        a table, manifest or data set that does not hold what it should
+    │   └── StorageError a place that does not give what it holds: to be tried again later
     └── CheckpointError  weights or an adapter that do not fit
 
 Messages say where, what was found, what was expected, and the likely mistake.
@@ -35,6 +36,13 @@ class FormatError(Clamp3Error):
 
 class DataError(Clamp3Error):
     """A table, manifest or data set does not hold what it should."""
+
+
+class StorageError(DataError):
+    """A place for data refuses or does not answer; the data themselves may be whole.
+
+    It ends a batch step: a piece that could not be fetched is not a broken piece.
+    """
 
 
 class CheckpointError(Clamp3Error):

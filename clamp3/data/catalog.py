@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from clamp3.config import ParseConfig, Splits
+from clamp3.config import CollectionConfig, ParseConfig, Splits
 from clamp3.data import pdmx
-from clamp3.data.layouts import read_layout
+from clamp3.data.layouts import LISTED, read_layout
+from clamp3.data.raw_files.addresses import parent, watched
+from clamp3.data.raw_files.reading import RawFiles, local_copy
 from clamp3.data.rejected import close_step, write_rejected
 from clamp3.data.shards import shard_of
 from clamp3.data.sources import STAGE, Parsed
 from clamp3.data.splits import split_of
+from clamp3.errors import DataError
 from clamp3.files import write_table
 
 _TEXT, _WORDS = pa.string(), pa.list_(pa.string())
@@ -54,7 +57,7 @@ _LISTS = frozenset(name for name in SCHEMA.names if pa.types.is_list(SCHEMA.fiel
 
 
 def build_catalog(
-    csv: Path,
+    csv: Path | str,
     parts: Sequence[Path],
     rejected: Path,
     *,
@@ -65,28 +68,39 @@ def build_catalog(
 ) -> None:
     """Write the catalogue of PDMX and of `parse.collections`, and what was refused.
 
-    `csv` is PDMX.csv and `folder` what its paths are relative to. Piece p lies in
+    `csv` is PDMX.csv and `folder` what its paths are relative to, both addresses (see
+    clamp3.data.raw_files), so that they may lie in archives and elsewhere. Piece p lies in
     `parts[shard_of(p, len(parts))]`, each part sorted by id; a part may be empty. PDMX pieces are
     dealt to the splits by their ids, all others are test pieces.
 
     Raises DataError where a file is not what it should be, or where more than
     `parse.max_rejected_share` of a collection's rows were refused (then the tables are written).
     """
-    collections = {
-        pdmx.COLLECTION: pdmx.parse_pdmx(
-            Path(csv), folder, subset=parse.subset, check_files=parse.check_files
-        )
-    }
-    for name, given in parse.collections.items():
-        collections[name] = read_layout(
-            given.layout, Path(given.path), collection=name, check_files=parse.check_files
-        )
+    collections = {}
+    with RawFiles() as files:
+        checks = {"check_files": parse.check_files, "sizes_of": files.sizes}
+        with local_copy(str(csv)) as file:
+            parsed = pdmx.parse_pdmx(file, folder, subset=parse.subset, **checks)
+            collections[pdmx.COLLECTION] = parsed
+        for name, given in parse.collections.items():
+            collections[name] = _read_collection(name, given, checks)
     tables = [_fit(name, parsed.columns, splits, seed) for name, parsed in collections.items()]
     catalogue = {name: list(chain(*(table[name] for table in tables))) for name in SCHEMA.names}
     _write_parts(catalogue, parts)
     write_rejected(rejected, [row for parsed in collections.values() for row in parsed.rejected])
     for name, parsed in collections.items():
         _close(name, parsed, parse.max_rejected_share)
+
+
+def _read_collection(name: str, given: CollectionConfig, checks: dict) -> Parsed:
+    if given.layout not in LISTED and watched(given.path) != [given.path]:
+        raise DataError(
+            f"{given.path}: a collection of layout {given.layout} looks around in its folder, so "
+            "it must lie unpacked on this machine"
+        )
+    with local_copy(given.path) as file:
+        folder = parent(given.path)
+        return read_layout(given.layout, file, collection=name, folder=folder, **checks)
 
 
 def _fit(collection: str, columns: dict[str, list], splits: Splits, seed: int) -> dict[str, list]:

@@ -15,24 +15,12 @@ import pyarrow as pa
 
 from clamp3.config import ConversionConfig, LimitsConfig
 from clamp3.data.rejected import Rejected, close_step, write_rejected
-from clamp3.errors import FormatError
+from clamp3.errors import DataError, FormatError
 from clamp3.files import write_table
 from clamp3.formats.limits import DEFAULT_LIMITS, Limits
 from clamp3.logs import progress
 
 log = logging.getLogger(__name__)
-
-
-def existing_file(path: str) -> Path:
-    """The path of a file that is there and not empty; FormatError for others."""
-    file = Path(path)
-    if not file.exists():
-        raise FormatError("missing_file", f"{path}: no such file")
-    if not file.is_file():
-        raise FormatError("missing_file", f"{path}: not a file")
-    if file.stat().st_size == 0:
-        raise FormatError("empty_file", f"{path}: empty")
-    return file
 
 
 def file_limits(limits: LimitsConfig | None) -> Limits:
@@ -97,7 +85,8 @@ def _log_warnings(stage: str, rows: list[tuple]) -> None:
 def _attempt(
     stage: str, piece_id: str, source: object, convert: Callable[[object], str | Warned]
 ) -> str | Warned | Rejected:
-    """The text, or why there is none. No exception leaves, so that one piece stops no shard."""
+    """The text, or why there is none. No exception leaves, so that one piece stops no shard, but
+    where files cannot be had at all: then no piece is at fault."""
     try:
         result = convert(source)
         text = result.text if isinstance(result, Warned) else result
@@ -107,6 +96,8 @@ def _attempt(
         return result
     except FormatError as error:
         return Rejected(piece_id, stage, error.kind, str(error))
+    except DataError:  # a damaged archive, a place that does not answer
+        raise
     except OSError as error:
         return Rejected(piece_id, stage, "unreadable_file", str(error))
     except Exception as error:

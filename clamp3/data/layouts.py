@@ -8,13 +8,13 @@ from clamp3.data.lakh import parse_lakh
 from clamp3.data.midicaps import parse_midicaps
 from clamp3.data.musiccaps import parse_musiccaps
 from clamp3.data.song_describer import parse_song_describer
-from clamp3.data.sources import Parsed
+from clamp3.data.sources import Parsed, SizesOf
 from clamp3.data.wikimt import parse_wikimt
 from clamp3.data.wikimt_x import parse_wikimt_x
 from clamp3.formats.modality import Modality
 
-# Those that look for the files of a piece only when asked to.
-_CHECKED: dict[str, Callable[..., Parsed]] = {"wikimt": parse_wikimt, "midicaps": parse_midicaps}
+# Those that are one list, and perhaps files that it names by their paths.
+LISTED = ("wikimt_x", "midicaps")
 _OTHERS: dict[str, Callable[..., Parsed]] = {
     "wikimt_x": parse_wikimt_x,
     "lakh": parse_lakh,
@@ -29,19 +29,30 @@ LABELLED = {
 
 
 def read_layout(
-    layout: str, path: Path, *, collection: str | None = None, check_files: bool = True
+    layout: str,
+    path: Path,
+    *,
+    collection: str | None = None,
+    check_files: bool = True,
+    folder: str | None = None,
+    sizes_of: SizesOf | None = None,
 ) -> Parsed:
     """The catalogue columns of a data set's usable pieces, and the rejects.
 
     `layout` is one of clamp3.config.LAYOUTS, `path` the data set's list, or its folder where it has
     none. Ids begin with `collection` (None: the layout). With `check_files` a piece whose files
-    are not there is rejected; recordings are always looked for.
+    are not there is rejected; recordings are always looked for. Of LISTED layouts the files may lie
+    elsewhere: below `folder` (None: that of the list), as `sizes_of` finds them.
 
     Raises DataError where the file or folder as a whole is something else.
     """
     path, name = Path(path), collection or layout
     if layout in LABELLED:
         return parse_labelled(path, LABELLED[layout], collection=name)
-    if layout in _CHECKED:
-        return _CHECKED[layout](path, collection=name, check_files=check_files)
+    if layout == "wikimt":
+        return parse_wikimt(path, collection=name, check_files=check_files)
+    if layout == "midicaps":
+        return parse_midicaps(
+            path, folder, collection=name, check_files=check_files, sizes_of=sizes_of
+        )
     return _OTHERS[layout](path, collection=name)

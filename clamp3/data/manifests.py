@@ -72,7 +72,7 @@ def build_manifests(
     """
     refused = sorted(set(read_rejected(rejected)))
     rows = {row["id"]: row for row in _read_catalog(catalog, collections)}
-    lines: dict[str, list[dict]] = {name: [] for name in manifest_names(collections)}
+    lines: dict[str, list[tuple[str, Path]]] = {name: [] for name in manifest_names(collections)}
     counts = _count_parsing(collections, rows, refused)
     stores = {"abc": interleaved, "mtf": mtf, "audio": features}
     for modality, parts in stores.items():
@@ -83,11 +83,12 @@ def build_manifests(
         _check_books(modality, named, stored.keys(), lost.keys())
         for piece_id in sorted(stored):
             row = rows[piece_id]
-            filepath = str(PurePosixPath(stored[piece_id], piece_id + MODALITIES[modality]))
             name = f"{row['collection']}-{modality}-{row['split']}.jsonl"
-            lines[name].append(_line(row, filepath, settings))
+            lines[name].append((piece_id, stored[piece_id]))
         _count_modality(counts, modality, rows, named, stored, lost)
-    for name, content in lines.items():
+    for name, pieces in lines.items():
+        suffix = MODALITIES[name.split("-")[1]]
+        content = (_line(rows[i], str(PurePosixPath(at, i + suffix)), settings) for i, at in pieces)
         write_jsonl(folder / name, content)
     write_rejected(folder / "rejected.parquet", refused)
     write_json(folder / "counts.json", counts)

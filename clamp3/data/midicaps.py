@@ -6,6 +6,7 @@ from pathlib import Path
 from clamp3.data.instruments import join_words, program_name
 from clamp3.data.sources import (
     Parsed,
+    SizesOf,
     check_name,
     clean_path,
     clean_text,
@@ -28,6 +29,7 @@ def parse_midicaps(
     *,
     collection: str = COLLECTION,
     check_files: bool = False,
+    sizes_of: SizesOf | None = None,
 ) -> Parsed:
     """The catalogue columns of the usable pieces of the test set, in the order of the file.
 
@@ -38,8 +40,8 @@ def parse_midicaps(
     description; key, time signature, instruments and tempo make the analysis; moods are the tags.
 
     Other kinds of rejects: `bad_row` (no JSON object), `bad_value`, `no_text`, and with
-    `check_files` `missing_files`; reasons name the line. Raises DataError where the file as a
-    whole is something else or has no test set.
+    `check_files` `missing_files`, where `sizes_of` looks; reasons name the line. Raises DataError
+    where the file as a whole is something else or has no test set.
 
     Differs from the LoRA project's evaluation: the published test set counts, and duplicates do
     not, because otherwise a piece is its own distractor.
@@ -54,7 +56,7 @@ def parse_midicaps(
             f"{path}: no line has test_set: true, so there is nothing to evaluate on. Releases "
             "before July 2024 have no test_set"
         )
-    return require_files(parsed, "mid") if check_files else parsed
+    return require_files(parsed, "mid", sizes_of) if check_files else parsed
 
 
 def _name_of(collection: str, line: dict) -> str:

@@ -14,7 +14,15 @@ from pathlib import Path
 from clamp3.data.csv_table import Cells, check_columns, read_cells
 from clamp3.data.instruments import program_name
 from clamp3.data.rejected import Rejected
-from clamp3.data.sources import STAGE, Parsed, clean_path, clean_text, file_sizes, file_stem
+from clamp3.data.sources import (
+    STAGE,
+    Parsed,
+    SizesOf,
+    clean_path,
+    clean_text,
+    file_sizes,
+    file_stem,
+)
 from clamp3.data.texts import PieceFacts, PieceTexts, one_line_text, write_texts
 
 COLLECTION = "pdmx"
@@ -35,7 +43,12 @@ Faults = Iterator[tuple[int, Fault]]  # by row
 
 
 def parse_pdmx(
-    path: Path, folder: Path | str, *, subset: str = "all", check_files: bool = False
+    path: Path,
+    folder: Path | str,
+    *,
+    subset: str = "all",
+    check_files: bool = False,
+    sizes_of: SizesOf = file_sizes,
 ) -> Parsed:
     """The catalogue columns of the usable pieces of a PDMX.csv, in its order, and the rejects.
 
@@ -43,7 +56,8 @@ def parse_pdmx(
     of `path`, else `mxl`, else `mid`. The title is `title`, else `song_name` (the third column
     that the LoRA project asks for, `file_score_title`, exists in no release). Rows outside
     `subset` are left out, not rejected. With `check_files` a piece needs a score or a MIDI file
-    on disk, and `mxl_bytes` and `mid_bytes` are their sizes; otherwise both are None.
+    where `sizes_of` looks, and `mxl_bytes` and `mid_bytes` are their sizes; otherwise both are
+    None.
 
     Kinds of rejects: `bad_row` (wrong number of cells), `bad_value`, `bad_path`, `no_music`
     (names neither score nor MIDI), `duplicate_id` (the first one stays), `missing_files`,
@@ -56,8 +70,9 @@ def parse_pdmx(
     columns, bad_cells = _read_columns(cells, _readers(names, folder))
     columns["id"] = [_piece_id(paths) for paths in zip(*map(columns.get, _PATHS), strict=True)]
     inside = [row for row, chosen in enumerate(columns[flag]) if chosen is not False]
+    looked_for = [partial(_not_there, sizes_of)] if check_files else []
     checks = [partial(_bad_cells, bad_cells), partial(_without_flag, flag), _without_music]
-    checks += [_duplicates, *([_not_on_disk] if check_files else []), _without_text]
+    checks += [_duplicates, *looked_for, _without_text]
     faults = {}
     for check in checks:
         faults.update(check(columns, [row for row in inside if row not in faults]))
@@ -183,9 +198,9 @@ def _duplicates(columns: Columns, rows: list[int]) -> Faults:
             yield row, ("duplicate_id", f"{name} stands in an earlier row")
 
 
-def _not_on_disk(columns: Columns, rows: list[int]) -> Faults:
+def _not_there(sizes_of: SizesOf, columns: Columns, rows: list[int]) -> Faults:
     for kind in ("mxl", "mid"):
-        sizes = file_sizes(columns[kind][row] for row in rows)
+        sizes = sizes_of(columns[kind][row] for row in rows)
         columns[f"{kind}_bytes"] = [None] * len(columns["id"])
         for row, size in zip(rows, sizes, strict=True):
             columns[f"{kind}_bytes"][row] = size

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from clamp3.config import ConversionConfig, LimitsConfig
-from clamp3.data.conversion import convert_pieces, existing_file, file_limits
+from clamp3.data.conversion import convert_pieces, file_limits
+from clamp3.data.raw_files.reading import RawFiles
 from clamp3.files import read_table
 from clamp3.formats.musicxml import musicxml_to_abc
 
@@ -21,15 +22,24 @@ def convert_scores(
     neither is no input. Rows stay sorted by id. Files beyond `limits` are rejected (None: those
     of clamp3.formats.limits, here and in the other two steps).
 
-    Raises DataError when more than `settings.max_rejected_share` were rejected, after both tables
-    were written; so do the other two steps.
+    Paths are addresses (see clamp3.data.raw_files.addresses), also in archives and elsewhere.
+
+    Raises StorageError when files cannot be had at all, DataError when more than
+    `settings.max_rejected_share` were rejected, after both tables were written; so do the other
+    two steps.
     """
     columns = read_table(catalog_part, columns=["id", "mxl_path", "leadsheet"])
     pieces = [row for row in columns.to_pylist() if row["mxl_path"] or row["leadsheet"]]
     inputs = [(row["id"], row) for row in pieces]
     bounds = file_limits(limits)
 
-    def convert(row: dict) -> str:
-        return row["leadsheet"] or musicxml_to_abc(existing_file(row["mxl_path"]), limits=bounds)
+    upcoming = (row["mxl_path"] for row in pieces if not row["leadsheet"])
+    most = {"max_bytes": bounds.max_document_bytes, "max_ratio": bounds.max_compression_ratio}
+    with RawFiles(upcoming, **most) as files:
 
-    convert_pieces("abc", "abc", inputs, convert, (table, rejected), settings)
+        def convert(row: dict) -> str:
+            if row["leadsheet"]:
+                return row["leadsheet"]
+            return musicxml_to_abc(files.fetch(row["mxl_path"]), limits=bounds)
+
+        convert_pieces("abc", "abc", inputs, convert, (table, rejected), settings)

@@ -49,6 +49,7 @@ _DATA_SETS = (
 Row = tuple[str, dict | str]  # where it stands; its values, or a sentence on what is wrong
 NameOf = Callable[[dict], str]
 ReadPiece = Callable[[str, dict], dict | None]
+SizesOf = Callable[[Iterable[str | None]], list[int | None]]  # as `file_sizes`
 
 
 class Parsed(NamedTuple):
@@ -244,13 +245,14 @@ def file_stem(path: str) -> str:
     return name.rsplit(".", 1)[0] if "." in name else name
 
 
-def require_files(parsed: Parsed, kind: str) -> Parsed:
+def require_files(parsed: Parsed, kind: str, sizes_of: SizesOf | None = None) -> Parsed:
     """The same with a column `<kind>_bytes`; pieces whose `<kind>_path` is no file are rejected.
 
-    `kind` is mid or mxl. A piece that names no such file stays.
+    `kind` is mid or mxl; `sizes_of` looks for the files (None: `file_sizes`). A piece that names
+    no such file stays.
     """
     ids, paths = parsed.columns.get("id", []), parsed.columns.get(f"{kind}_path", [])
-    sizes = file_sizes(paths)
+    sizes = (sizes_of or file_sizes)(paths)
     lost = [bool(path) and size is None for path, size in zip(paths, sizes, strict=True)]
     missing = [
         Rejected(piece_id, STAGE, "missing_files", f"{path} not found; is all unpacked?")

@@ -1,10 +1,13 @@
 """Random access to the pieces of the Parquet stores, and to those in files of their own."""
 
+import logging
+import tempfile
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +19,19 @@ from clamp3.files import read_table
 COLUMNS = {".abc": "abc", ".mtf": "mtf", ".npy": "features"}  # a file's suffix, a store's column
 _PARTS = "part-*.parquet"
 _ROWS_AT_ONCE = 256
+IN_MEMORY_BYTES = 2**28  # of a store's rows; those of a larger one stay on disk
+_ROWS_A_CHUNK = 16  # read at once for any of them: features of five minutes are 3 MB
+
+log = logging.getLogger(__name__)
+
+
+class _Rows(NamedTuple):
+    """The rows of all parts, in chunks of so many `lengths`; `chunk(number)` reads one."""
+
+    column: str
+    ids: list[str]
+    lengths: list[int]
+    chunk: Callable[[int], pa.Array]
 
 
 class Store:
@@ -25,7 +41,8 @@ class Store:
     `id` and one of `abc`, `mtf`, `features`. The columns are read once, whole, into Arrow memory
     (about as many bytes as the texts have) when first asked for, and a row is then copied out of
     its chunk: reading rows of Parquet one by one is thousands of times slower, and joining chunks
-    (`Table.take`) hundreds of times.
+    (`Table.take`) hundreds of times. Of more than `IN_MEMORY_BYTES` only the ids are held; the rows
+    are laid out in a file without a name beside the parts, which goes with this process.
 
     Raises DataError for unreadable parts, other columns, and an id that stands in two rows.
     """
@@ -40,16 +57,14 @@ class Store:
         if not self._parts:
             raise DataError(f"{self._where}: no {_PARTS} there; expected the parts of a store")
 
-    @cached_property
+    def __getstate__(self) -> dict:
+        """Another process reads the parts itself: an open file cannot be sent."""
+        return {"_where": self._where, "_parts": self._parts}
+
+    @property
     def column(self) -> str:
         """What the store holds: `abc`, `mtf` or `features`."""
-        found = [name for name in COLUMNS.values() if name in self._table.column_names]
-        if len(found) != 1 or "id" not in self._table.column_names:
-            raise DataError(
-                f"{self._where}: columns {', '.join(self._table.column_names)}; expected id and "
-                f"one of {', '.join(COLUMNS.values())}"
-            )
-        return found[0]
+        return self._read.column
 
     @cached_property
     def ids(self) -> list[str]:
@@ -72,30 +87,81 @@ class Store:
             raise DataError(f"{self._where}: no piece {piece_id!r} among {len(self)}")
         number = bisect_right(self._ends, row)
         start = self._ends[number - 1] if number else 0
-        value = self._chunks[number][row - start]
+        value = self._read.chunk(number)[row - start]
         return value.as_py() if self.column != "features" else _frames(value)
 
     @cached_property
-    def _table(self) -> pa.Table:
-        return read_table(self._parts)
-
-    @cached_property
-    def _chunks(self) -> list[pa.Array]:
-        return self._table[self.column].chunks
+    def _read(self) -> _Rows:
+        try:
+            if _size_of(self._parts) > IN_MEMORY_BYTES:
+                return _laid_out(self._parts, self._where)
+        except (OSError, pa.ArrowException) as error:
+            log.info("%s: read into memory, not laid out in a file (%s)", self._where, error)
+        return _in_memory(self._parts, self._where)
 
     @cached_property
     def _ends(self) -> list[int]:
-        return list(accumulate(map(len, self._chunks)))
+        return list(accumulate(self._read.lengths))
 
     @cached_property
     def _rows(self) -> dict[str, int]:
-        column = self.column  # first, because it checks the columns
-        ids = self._table["id"].to_pylist()
+        column, ids = self.column, self._read.ids
         rows = {piece_id: row for row, piece_id in enumerate(ids)}
         if len(rows) < len(ids):
             twice = next(name for row, name in enumerate(ids) if rows[name] != row)
             raise DataError(f"{self._where}: {twice!r} stands in two rows of column {column}")
         return rows
+
+
+def _in_memory(parts: Sequence[Path], where: str) -> _Rows:
+    table = read_table(parts)
+    column = _column_of(table.column_names, where)
+    chunks = table[column].chunks
+    return _Rows(column, table["id"].to_pylist(), list(map(len, chunks)), chunks.__getitem__)
+
+
+def _laid_out(parts: Sequence[Path], where: str) -> _Rows:
+    """The rows in a file without a name, for as long as somebody reads them.
+
+    Read, not mapped into memory, so that nothing counts as this process's memory. Raises OSError
+    and ArrowException where the parts cannot be read or the file cannot be written.
+    """
+    column = _column_of(pq.read_schema(parts[0]).names, where)
+    ids: list[str] = []
+    lengths: list[int] = []
+    with tempfile.TemporaryFile(dir=parts[0].parent) as file:
+        with pa.ipc.new_file(file, pq.read_schema(parts[0])) as writer:
+            for part in parts:
+                with pq.ParquetFile(part, page_checksum_verification=True) as rows:
+                    for batch in rows.iter_batches(_ROWS_A_CHUNK):
+                        writer.write_batch(batch)
+                        ids += batch["id"].to_pylist()
+                        lengths.append(len(batch))
+        file.flush()
+        # Opened by its number, so that reading needs no place in the file that forks would share.
+        laid_out = pa.ipc.open_file(pa.OSFile(f"/dev/fd/{file.fileno()}"))
+    return _Rows(column, ids, lengths, lambda number: laid_out.get_batch(number)[column])
+
+
+def _size_of(parts: Sequence[Path]) -> int:
+    """The bytes of all rows, unpacked."""
+    files = [pq.read_metadata(part) for part in parts]
+    return sum(
+        file.row_group(group).total_byte_size
+        for file in files
+        for group in range(file.num_row_groups)
+    )
+
+
+def _column_of(names: Sequence[str], where: object) -> str:
+    """The column with the pieces. Raises DataError where there is none, or no id."""
+    found = [name for name in COLUMNS.values() if name in names]
+    if len(found) != 1 or "id" not in names:
+        raise DataError(
+            f"{where}: columns {', '.join(names)}; expected id and one of "
+            f"{', '.join(COLUMNS.values())}"
+        )
+    return found[0]
 
 
 def _frames(value: pa.ListScalar) -> np.ndarray:
@@ -194,16 +260,10 @@ def _stream_store(folder: Path, wanted: dict[str, str]) -> Iterator[tuple[str, s
     for part in sorted(folder.glob(_PARTS)):
         try:
             with pq.ParquetFile(part, page_checksum_verification=True) as file:
-                names = [name for name in COLUMNS.values() if name in file.schema_arrow.names]
-                if len(names) != 1 or "id" not in file.schema_arrow.names:
-                    found = ", ".join(file.schema_arrow.names)
-                    raise DataError(
-                        f"{part}: columns {found}; expected id and one of "
-                        f"{', '.join(COLUMNS.values())}"
-                    )
-                suffix = next(key for key, name in COLUMNS.items() if name == names[0])
-                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["id", *names]):
-                    for name, value in zip(batch["id"].to_pylist(), batch[names[0]], strict=True):
+                column = _column_of(file.schema_arrow.names, part)
+                suffix = next(key for key, name in COLUMNS.items() if name == column)
+                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["id", column]):
+                    for name, value in zip(batch["id"].to_pylist(), batch[column], strict=True):
                         if name + suffix in wanted:
                             filepath = left.pop(name + suffix, None)
                             if filepath is None:

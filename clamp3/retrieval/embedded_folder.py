@@ -2,13 +2,13 @@
 
 import hashlib
 import logging
-import os
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from clamp3.data.file_conversion.pool import cpu_count
+from clamp3.data.raw_files.archive_index import cache_home
 from clamp3.errors import DataError
 from clamp3.files import write_text
 from clamp3.retrieval.embed_command import FEW, MOST_WORKERS
@@ -49,11 +49,6 @@ def embedded_folder(folder: Path, embedder: Embedder) -> Vectors:
     if not tables:
         raise DataError(f"{folder}: neither tables of embeddings nor files that could be embedded")
     return _together(tables, embedder)
-
-
-def cache_home() -> Path:
-    """Where what can be made again is kept: $XDG_CACHE_HOME/clamp3, by default ~/.cache/clamp3."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clamp3"
 
 
 def _table(

@@ -119,6 +119,50 @@ def test_a_store_goes_to_other_processes(tmp_path):
     assert pickle.loads(pickle.dumps(store)).get("a") == "1"
 
 
+def stays_on_disk(monkeypatch):
+    monkeypatch.setattr("clamp3.data.store.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("clamp3.data.store._in_memory", None)
+
+
+def test_a_large_store_stays_on_disk(tmp_path, monkeypatch):
+    parts = [{f"a/{n}": f"{n} é" * n for n in range(100)}, {}, {"b": "2", "c": "3"}]
+    store, twin = Store(texts(tmp_path / "s", parts)), Store(tmp_path / "s")
+    expected = {name: twin.get(name) for name in twin.ids}
+    stays_on_disk(monkeypatch)
+    assert (store.ids, store.column, len(store)) == (list(expected), "abc", 102)
+    assert {name: store.get(name) for name in reversed(store.ids)} == expected
+    assert pickle.loads(pickle.dumps(store)).get("c") == "3"
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == [
+        f"part-{number:05d}-of-00003.parquet" for number in range(3)
+    ]
+
+
+def test_features_of_a_large_store(tmp_path, monkeypatch):
+    rows = {f"p/{n}": np.full((n % 3 + 1, WIDTH), n, np.float32) for n in range(40)}
+    store = Store(features(tmp_path / "s", rows))
+    stays_on_disk(monkeypatch)
+    for name in ("p/0", "p/16", "p/39"):
+        np.testing.assert_array_equal(store.get(name), rows[name])
+
+
+def test_a_large_store_where_nothing_can_be_written(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise PermissionError("read-only")
+
+    store = Store(texts(tmp_path / "s", [{"a": "1"}]))
+    monkeypatch.setattr("clamp3.data.store.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    assert store.get("a") == "1"
+
+
+def test_a_damaged_part_of_a_large_store_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("clamp3.data.store.IN_MEMORY_BYTES", 0)
+    test_a_damaged_part_is_an_error(tmp_path)
+    other = tmp_path / "other"
+    with pytest.raises(DataError, match="columns id, music; expected id and one of abc, mtf"):
+        Store(texts(other, [{"a": "1"}], column="music")).get("a")
+
+
 def test_a_reader_finds_rows_by_their_filepath(tmp_path):
     texts(tmp_path / "data/interleaved", [{"pdmx/Qm.1": "X:1"}, {"wikimt_x/a": "X:2"}])
     texts(tmp_path / "data/mtf", [{"pdmx/Qm.1": "ticks_per_beat 480"}], column="mtf")

@@ -28,6 +28,7 @@ ADAPTER_FILES = (
     "summary.txt",
 )
 CORPUS = ("PDMX.csv", "wikimt-x-public.jsonl", "midicaps/train.json")
+SUMMARIES = ("summaries.parquet", "summaries.jsonl", "rejected.parquet", "summaries.json")
 SPLITS = ("train", "validation", "test")
 CORPUS_FOLDERS = ("mxl", "mid", "midicaps/lmd_full")
 
@@ -72,6 +73,12 @@ def outputs(script, values):
         listed = [f"pdmx-{m}-{s}.jsonl" for m in ("abc", "mtf", "audio") for s in SPLITS]
         listed += ["wikimt_x-abc-test.jsonl", "midicaps-mtf-test.jsonl", "counts.json"]
         return [out / name for name in (*listed, "rejected.parquet")]
+    if script == "summarise_catalog":
+        return [out / name for name in SUMMARIES]
+    if script == "make_clamp2_manifests":
+        return [out / f"{split}.jsonl" for split in SPLITS]
+    if script == "embed_clamp2":
+        return [out / "vectors.txt"]
     if script == "evaluate_adapters":
         return [out / f"evaluation_{name}" for name in ADAPTER_FILES]
     if script.startswith("embed_"):

@@ -24,6 +24,8 @@ SPECIAL = {
         "parse.collections.midicaps.path": "data/pdmx/midicaps/train.json"
     },
     "clamp3.start": {"clamp3.start": "data/pdmx"},
+    "clamp2.start": {"clamp2.start": "data/pdmx"},
+    "clamp2.manifests": {"clamp2.manifests": "data/own"},
     "audio.source": {"audio.source": "folder", "audio.folder": "data/pdmx/mid"},
 }
 
@@ -103,6 +105,7 @@ def answers(tmp_path_factory):
     tree = Tree.of_stand_ins(tmp_path_factory.mktemp("parameters") / "tree", shards=2)
     tree.make()
     shutil.copytree(tree.folder / "data/demo", tree.folder / "data/pdmx")
+    shutil.copytree(tree.folder / "data/clamp2", tree.folder / "data/own")
     versions = {name: nested(changes) for name, changes in CHANGES.items()}
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("dry_runs.py"), *SPECIAL],

@@ -82,6 +82,25 @@ def test_stages_of_a_published_model(script, name):
     assert not params.clamp3.learn_scale
 
 
+def test_clamp2_as_published(script):
+    script.main("clamp2")
+    params = load_params(script.ROOT / "params.yaml")
+    config = params.clamp2
+    assert (config.training.learning_rate, config.training.batch_size) == (5e-5, 128)
+    assert (config.training.epochs, config.training.warmup_steps) == (100, 1000)
+    assert (config.text_dropout, config.instrument_dropout) == ("clamp2", 0.9)
+    assert (config.similarity, config.logit_scale, config.width) == ("dot", 1.0, 768)
+    assert (config.text.pretrained, config.text.max_tokens) == ("FacebookAI/xlm-roberta-base", 128)
+    assert (config.start, config.start_from_m3, config.manifests) == (
+        "results/models/m3",
+        True,
+        None,
+    )
+    assert params.m3.architecture.encoder_layers == 12
+    rates = config.tower_rates
+    assert (rates.text, rates.music, rates.embeddings) == (1.0, 1.0, 1.0)
+
+
 def test_fine_tuning_goes_on_from_weights_with_a_slower_text_tower(script):
     script.main("clamp3-finetune")
     config = load_params(script.ROOT / "params.yaml").clamp3
@@ -108,5 +127,7 @@ def test_clap_musicgen_as_released(script):
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones(script):
-    with pytest.raises(ConfigError, match="no preset 'clamp4'; there are: clamp3-as, clamp3-assa"):
+    with pytest.raises(
+        ConfigError, match="no preset 'clamp4'; there are: clamp2, clamp3-as, clamp3-assa"
+    ):
         script.main("clamp4")

@@ -11,7 +11,7 @@ rule convert_scores:
     """In abc: convert the MusicXML files of one part of the catalogue to ABC."""
     input:
         catalog="data/catalog/{part}.parquet",
-        mxl=f"{CORPUS}/mxl",
+        mxl=watched(f"{CORPUS}/mxl"),
     output:
         table=ensure("data/abc/{part}.parquet", non_empty=True),
         rejected="data/abc/rejected-{part}.parquet",
@@ -19,11 +19,12 @@ rule convert_scores:
         "logs/convert_scores/{part}.log",
     benchmark:
         "logs/timings/convert_scores/{part}.tsv"
+    retries: tries(NETWORK_TRIES)
     group:
         "convert"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=more_memory(2000),
+        runtime=more_time(20, seconds_per_piece=0.3),
     params:
         cfg=stage_params("abc"),
         code=stage_code("abc"),
@@ -43,9 +44,9 @@ rule list_scores:
         "logs/list_scores.log",
     benchmark:
         "logs/timings/list_scores.tsv"
+    localrule: True  # seconds
     resources:
         mem_mb=1000,
-        runtime=30,
     params:
         cfg=stage_params("abc"),
         code=stage_code("abc"),

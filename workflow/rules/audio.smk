@@ -12,7 +12,7 @@ rule extract_features:
     """In audio: describe every window of one part's recordings, which the demo first plays."""
     input:
         catalog="data/catalog/{part}.parquet",
-        sources=watched(f"{CORPUS}/mid" if IS_RENDERED else RECORDINGS),
+        sources=watched(f"{CORPUS}/mid") if IS_RENDERED else RECORDINGS,
     output:
         table=ensure("data/features/{part}.parquet", non_empty=True),
         rejected="data/features/rejected-{part}.parquet",
@@ -21,7 +21,7 @@ rule extract_features:
         "logs/extract_features/{part}.log",
     benchmark:
         "logs/timings/extract_features/{part}.tsv"
-    retries: tries(1)  # with more memory
+    retries: tries(max(1, NETWORK_TRIES))  # with more memory
     group:
         "audio"
     resources:

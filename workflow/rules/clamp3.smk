@@ -22,10 +22,10 @@ rule train_tokenizer:
         "logs/train_tokenizer.log",
     benchmark:
         "logs/timings/train_tokenizer.tsv"
-    retries: 2  # a model hub may be out of reach
+    retries: tries(2)  # a model hub may be out of reach
     resources:
         mem_mb=more_memory(2000),
-        runtime=30,
+        runtime=more_time(30),
     params:
         cfg=clamp3_tokenizer_params(),
         code=stage_code("clamp3"),
@@ -54,12 +54,12 @@ rule train_clamp3_stage:
         "logs/train_clamp3_stage/{stage}.log",
     benchmark:
         "logs/timings/train_clamp3_stage/{stage}.tsv"
-    retries: 1  # goes on where it stopped
+    retries: tries(1)  # goes on where it stopped
     threads: cores(*CLAMP3_TRAININGS)
     resources:
+        **machines(*CLAMP3_TRAININGS),
         mem_mb=more_memory(8000),
-        runtime=2880,
-        gpu=max(training["processes"] for training in CLAMP3_TRAININGS),
+        runtime=more_time(2880),
     params:
         cfg=clamp3_stage_params,
         code=stage_code("clamp3"),

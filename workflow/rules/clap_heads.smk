@@ -27,12 +27,12 @@ rule train_clap_heads:
         "logs/train_clap_heads.log",
     benchmark:
         "logs/timings/train_clap_heads.tsv"
-    retries: 1  # goes on where it stopped
+    retries: tries(1)  # goes on where it stopped
     threads: cores(config["clap_heads"]["training"])
     resources:
+        **machines(config["clap_heads"]["training"]),
         mem_mb=more_memory(6000),
-        runtime=1440,
-        gpu=config["clap_heads"]["training"]["processes"],
+        runtime=more_time(1440),
     params:
         cfg=stage_params("clap_heads"),
         code=stage_code("clap_heads"),

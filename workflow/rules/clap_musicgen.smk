@@ -21,8 +21,8 @@ rule evaluate_clap_musicgen:
     benchmark:
         "logs/timings/evaluate_clap_musicgen.tsv"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more_memory(4000),
+        runtime=more_time(60),
     params:
         cfg=stage_params("clap_musicgen"),
         code=stage_code("clap_musicgen"),

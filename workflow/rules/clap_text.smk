@@ -24,12 +24,12 @@ rule train_masked_text:
         "logs/train_masked_text.log",
     benchmark:
         "logs/timings/train_masked_text.tsv"
-    retries: 1  # goes on where it stopped
+    retries: tries(1)  # goes on where it stopped
     threads: cores(config["clap_text"]["masked_text"]["training"])
     resources:
+        **machines(config["clap_text"]["masked_text"]["training"]),
         mem_mb=more_memory(6000),
-        runtime=1440,
-        gpu=config["clap_text"]["masked_text"]["training"]["processes"],
+        runtime=more_time(1440),
     params:
         cfg=stage_params("clap_text"),
         code=stage_code("clap_text"),

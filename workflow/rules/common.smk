@@ -1,9 +1,11 @@
 # Shared by the files beside it: the contract, parameters, paths and input functions.
 import hashlib
 import json
+import math
 import os
 import sys
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -11,13 +13,19 @@ from snakemake.utils import validate
 
 sys.path.insert(0, f"{workflow.basedir}/workflow")
 from clamp3.config import LAYOUTS
-from dvc_bridge import Bridge, is_wanted
-from work_tree import Plan, begin, clear_stale_lock
+from clamp3.data.raw_files.addresses import is_remote, parent, watched
+import outlived
+from dvc_bridge import Bridge, digest, is_wanted
+from work_tree import Plan, begin, clear_stale_lock, is_running
 
 validate(config, schema="../schemas/params.schema.json", set_default=False)
 
+# Written in C, where PyYAML has it: every command reads these files.
+FAST_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Which parameters and code a stage depends on is said in dvc.yaml and read from there.
-CONTRACT = yaml.safe_load((Path(workflow.basedir) / "dvc.yaml").read_text())["stages"]
+CONTRACT = yaml.load((Path(workflow.basedir) / "dvc.yaml").read_text(), FAST_YAML)[
+    "stages"
+]
 UNDER_DVC = os.getenv("DVC_STAGE")  # DVC sets it to the stage it runs
 ACTIVE_STAGES = UNDER_DVC.split() if UNDER_DVC else list(CONTRACT)
 
@@ -26,8 +34,11 @@ PARTS = [f"part-{i:05d}-of-{N:05d}" for i in range(N)]
 CATALOG = expand("data/catalog/{part}.parquet", part=PARTS)
 CORPUS = config["corpus"]["folder"].rstrip("/")
 IS_RENDERED = config["audio"]["source"] == "render"
-RECORDINGS = "data/recordings/{part}" if IS_RENDERED else config["audio"]["folder"]
-MADE_MUSICGEN = "data/codes/musicgen"
+RECORDINGS = "data/recordings" if IS_RENDERED else config["audio"]["folder"]
+RECORDING_FOLDERS = (
+    expand("data/recordings/{part}", part=PARTS) if IS_RENDERED else [RECORDINGS]
+)
+MADE_MUSICGEN = "data/musicgen"
 # A MusicGen on the hub is no file.
 MUSICGEN = [
     path
@@ -37,15 +48,32 @@ MUSICGEN = [
 # Data sets besides PDMX: where each lies, and the modality of its pieces.
 GIVEN = config["parse"]["collections"]
 COLLECTIONS = ["pdmx", *GIVEN]
+# What is in an archive changes with it; what is elsewhere cannot be watched (data/README.md).
 MIDI_FOLDERS = [
-    f"{CORPUS}/mid",
-    *(
-        f"{Path(given['path']).parent}/lmd_full"
-        for given in GIVEN.values()
-        if given["layout"] == "midicaps"
-    ),
+    folder
+    for address in (
+        f"{CORPUS}/mid",
+        *(
+            f"{parent(given['path'])}/lmd_full"
+            for given in GIVEN.values()
+            if given["layout"] == "midicaps"
+        ),
+    )
+    for folder in watched(address)
 ]
+# Further attempts of a job whose files are elsewhere: a network may come back.
+NETWORK_TRIES = 2 if is_remote(CORPUS) else 0
 CLAMP3_STAGES = list(config["clamp3"]["stages"])
+# CLaMP 2's manifests are a person's own, train.jsonl at least, or made of those of scores and
+# performances.
+CLAMP2_GIVEN = [
+    path
+    for folder in [config["clamp2"]["manifests"]]
+    if folder
+    for split in ("train", "validation", "test")
+    for path in [f"{folder}/{split}.jsonl"]
+    if split == "train" or Path(path).exists()
+]
 MODALITIES = {"pdmx": ["abc", "mtf", "audio"]} | {
     name: [LAYOUTS[given["layout"]]] for name, given in GIVEN.items()
 }
@@ -61,13 +89,17 @@ def stage_params(stage, values=config):
 def stage_code(stage):
     """The code that dvc.yaml lists for the stage: every file with a hash of its content."""
     listed = [Path(dep) for dep in CONTRACT[stage]["deps"] if is_code(dep)]
-    opened = [
-        sorted(path.rglob("*.py")) if path.is_dir() else [path] for path in listed
-    ]
-    files = [path for paths in opened for path in paths]
+    files = [path for each in listed for path in code_files(each)]
     return [
         f"{path} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" for path in files
     ]
+
+
+def code_files(path):
+    """A file of code itself; in a folder all modules, and the data beside them."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.suffix in (".py", ".yaml"))
 
 
 def is_code(dependency):
@@ -94,6 +126,10 @@ BRIDGE = Bridge(OUTS) if workflow.is_main_process and is_wanted() else None
 STARTED = {
     "seconds": time.time(),
     "code": {stage: stage_code(stage) for stage in ACTIVE_STAGES},
+}
+MADE_FROM = {
+    stage: digest(f"{stage_params(stage)}\n{code}".encode())
+    for stage, code in STARTED["code"].items()
 }
 
 
@@ -130,6 +166,41 @@ def more_memory(megabytes):
     return at_attempt
 
 
+def more_time(minutes, seconds_per_piece=0):
+    """A resource function: so many minutes, so many seconds for every piece of the job's part,
+    and as much again at every further attempt."""
+
+    def at_attempt(wildcards, attempt):
+        pieces = pieces_of(wildcards.part) if seconds_per_piece else 0
+        return math.ceil(minutes + pieces * seconds_per_piece / 60) * attempt
+
+    return at_attempt
+
+
+def pieces_of(part):
+    """The number of pieces in a part; 0 before there is a catalogue (asked again after it)."""
+    listing = Path("data/catalog/parts.tsv")
+    if not listing.is_file():
+        return 0
+    return listed_rows(listing, listing.stat().st_mtime_ns).get(f"{part}.parquet", 0)
+
+
+@lru_cache(maxsize=1)
+def listed_rows(listing, changed):
+    """{file: rows} of the tables that a listing names, read again when it has changed."""
+    lines = [line.split("\t") for line in listing.read_text().splitlines()[1:]]
+    return {name: int(rows) for name, rows, *_ in lines}
+
+
+def tries(count):
+    """So many further attempts of a job, or as many as `--retries` says for all. On a cluster the
+    Snakemake inside a job would make as many of its own, every time."""
+    if not workflow.is_main_process:
+        return 0
+    settings = workflow.execution_settings  # none in a dry run
+    return max(count, settings.retries if settings else 0)
+
+
 def listings(*stores):
     """What stands for all parts of a store. Naming the parts themselves, here a handful of jobs
     and thousands of files each, would take Snakemake most of the time of planning."""
@@ -139,6 +210,14 @@ def listings(*stores):
 def manifests(modality, split, collection="pdmx"):
     """The path of one manifest."""
     return f"data/manifests/{collection}-{modality}-{split}.jsonl"
+
+
+CLAMP2_MANIFESTS = [
+    manifests(modality, split)
+    for modality in ("abc", "mtf")
+    for split in ("train", "validation", "test")
+]
+CLAMP2_STORES = [] if CLAMP2_GIVEN else listings("interleaved", "mtf")
 
 
 def test_manifests():
@@ -152,8 +231,10 @@ def test_manifests():
 
 def launcher(training):
     """The command that a training script follows: for several processes, their launcher."""
-    count = training["processes"]
-    return f"python -m clamp3.training.launch {count}" if count > 1 else "python"
+    nodes, processes = training["nodes"], training["processes"]
+    if nodes * processes == 1:
+        return "python"
+    return f"python -m clamp3.training.launch {nodes}x{processes}"
 
 
 def stage_launcher(wildcards):
@@ -164,6 +245,16 @@ def stage_launcher(wildcards):
 def cores(*trainings):
     """The CPU threads that the largest of these trainings uses in all its processes."""
     return max(each["threads"] * each["processes"] for each in trainings)
+
+
+def machines(*trainings):
+    """Resources of the largest of these trainings: GPUs of all nodes, and what Slurm needs for
+    several: a task on each, started by srun inside the job (clamp3/training/launch.py).
+    """
+    nodes = max(each["nodes"] for each in trainings)
+    gpus = max(each["nodes"] * each["processes"] for each in trainings)
+    several = {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
+    return {"gpu": gpus} | (several if nodes > 1 else {})
 
 
 def clamp3_stage_params(wildcards):

@@ -22,8 +22,8 @@ rule build_demo_corpus:
         "logs/timings/build_demo_corpus.tsv"
     threads: 2
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=more_memory(3000),
+        runtime=more_time(30),
     params:
         cfg=stage_params("corpus"),
         code=stage_code("corpus"),

@@ -28,8 +28,8 @@ rule embed_clamp3:
         "logs/timings/embed_clamp3.tsv"
     threads: config["embed"]["threads"]
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=more_memory(6000),
+        runtime=more_time(240),
         gpu=1,
     params:
         cfg=stage_params("embed"),

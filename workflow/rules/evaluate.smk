@@ -45,8 +45,8 @@ rule evaluate_clamp3:
     benchmark:
         "logs/timings/evaluate_clamp3.tsv"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more_memory(4000),
+        runtime=more_time(60),
     params:
         cfg=stage_params("evaluate"),
         code=stage_code("evaluate"),
@@ -76,8 +76,8 @@ rule evaluate_lora:
     benchmark:
         "logs/timings/evaluate_lora.tsv"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more_memory(4000),
+        runtime=more_time(60),
     params:
         cfg=stage_params("evaluate"),
         code=stage_code("evaluate"),
@@ -110,8 +110,8 @@ rule compare_models:
     benchmark:
         "logs/timings/compare_models.tsv"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=more_memory(2000),
+        runtime=more_time(30),
     params:
         code=stage_code("evaluate"),
     shell:
@@ -142,8 +142,8 @@ rule evaluate_adapters:
     benchmark:
         "logs/timings/evaluate_adapters.tsv"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=more_memory(4000),
+        runtime=more_time(30),
     params:
         cfg=stage_params("evaluate"),
         code=stage_code("evaluate"),

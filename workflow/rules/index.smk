@@ -19,10 +19,10 @@ rule index_corpus:
         ],
         catalog=listings("catalog"),
         scores=listings("abc"),
-        stores=listings("interleaved", "mtf", "features"),  # rendered with the recordings
+        stores=listings("interleaved", "mtf", "features"),
         queries="results/embeddings/clamp3/pdmx/text.parquet",
         midi=watched(f"{CORPUS}/mid"),
-        recordings=[] if IS_RENDERED else "data/recordings/origin.txt",
+        recordings=(RECORDING_FOLDERS if IS_RENDERED else "data/recordings/origin.txt"),
     output:
         folder=directory("results/index"),
         rejected="results/index-rejected.parquet",

@@ -21,8 +21,8 @@ rule interleave_scores:
     group:
         "convert"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=more_memory(2000),
+        runtime=more_time(20, seconds_per_piece=0.1),
     params:
         cfg=stage_params("interleave"),
         code=stage_code("interleave"),
@@ -42,9 +42,9 @@ rule list_interleaved:
         "logs/list_interleaved.log",
     benchmark:
         "logs/timings/list_interleaved.tsv"
+    localrule: True  # seconds
     resources:
         mem_mb=1000,
-        runtime=30,
     params:
         cfg=stage_params("interleave"),
         code=stage_code("interleave"),

@@ -29,12 +29,12 @@ rule train_adapter:
         "logs/train_adapter/{adapter}.log",
     benchmark:
         "logs/timings/train_adapter/{adapter}.tsv"
-    retries: 1  # goes on where it stopped
+    retries: tries(1)  # goes on where it stopped
     threads: cores(config["lora"]["training"])
     resources:
+        **machines(config["lora"]["training"]),
         mem_mb=more_memory(6000),
-        runtime=1440,
-        gpu=config["lora"]["training"]["processes"],
+        runtime=more_time(1440),
     params:
         cfg=stage_params("lora"),
         code=stage_code("lora"),

@@ -25,12 +25,12 @@ rule train_m3:
         "logs/train_m3.log",
     benchmark:
         "logs/timings/train_m3.tsv"
-    retries: 1  # goes on where it stopped
+    retries: tries(1)  # goes on where it stopped
     threads: cores(config["m3"]["training"])
     resources:
+        **machines(config["m3"]["training"]),
         mem_mb=more_memory(6000),
-        runtime=1440,
-        gpu=config["m3"]["training"]["processes"],
+        runtime=more_time(1440),
     params:
         cfg=stage_params("m3"),
         code=stage_code("m3"),

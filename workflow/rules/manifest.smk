@@ -33,8 +33,8 @@ rule build_manifests:
     benchmark:
         "logs/timings/build_manifests.tsv"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=more_memory(4000),
+        runtime=more_time(30),
     params:
         cfg=stage_params("manifest"),
         collections=COLLECTIONS,

@@ -19,11 +19,12 @@ rule convert_performances:
         "logs/convert_performances/{part}.log",
     benchmark:
         "logs/timings/convert_performances/{part}.tsv"
+    retries: tries(NETWORK_TRIES)
     group:
         "convert"
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=more_memory(2000),
+        runtime=more_time(20, seconds_per_piece=0.3),
     params:
         cfg=stage_params("mtf"),
         code=stage_code("mtf"),
@@ -43,9 +44,9 @@ rule list_performances:
         "logs/list_performances.log",
     benchmark:
         "logs/timings/list_performances.tsv"
+    localrule: True  # seconds
     resources:
         mem_mb=1000,
-        runtime=30,
     params:
         cfg=stage_params("mtf"),
         code=stage_code("mtf"),

@@ -11,8 +11,8 @@ rule parse:
 rule parse_catalog:
     """In parse: read PDMX.csv and the collections' lists into the parts of the catalogue."""
     input:
-        csv=f"{CORPUS}/PDMX.csv",
-        lists=[given["path"] for given in GIVEN.values()],
+        csv=watched(f"{CORPUS}/PDMX.csv"),
+        lists=[path for given in GIVEN.values() for path in watched(given["path"])],
     output:
         parts=ensure(CATALOG, non_empty=True),
         listing=ensure("data/catalog/parts.tsv", non_empty=True),
@@ -21,13 +21,14 @@ rule parse_catalog:
         "logs/parse_catalog.log",
     benchmark:
         "logs/timings/parse_catalog.tsv"
+    retries: tries(NETWORK_TRIES)
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=more_memory(4000),
+        runtime=more_time(30),
     params:
         cfg=stage_params("parse"),
         code=stage_code("parse"),
     shell:
-        "exec python workflow/scripts/parse_catalog.py --params {params.cfg:q} --csv {input.csv:q}"
+        "exec python workflow/scripts/parse_catalog.py --params {params.cfg:q}"
         " --rejected {output.rejected:q} --parts {output.parts:q}"
         " --listing {output.listing:q} --log {log:q}"

@@ -2,7 +2,7 @@
 
 
 rule report:
-    """Stage 19: results/report.html: curves, tables, a map of the space, retrieved examples."""
+    """Stage 23: results/report.html: curves, tables, a map of the space, retrieved examples."""
     input:
         "results/report.html",
 
@@ -14,6 +14,7 @@ rule write_report:
         catalog="data/catalog/parts.tsv",
         manifests=test_manifests(),
         stores=listings("interleaved", "features"),
+        summaries="data/summaries/summaries.json",
         curves=[
             "results/metrics/m3.tsv",
             *expand(
@@ -22,6 +23,7 @@ rule write_report:
             *expand("results/metrics/lora/{adapter}.tsv", adapter=["abc", "mtf"]),
             "results/metrics/clap_text.tsv",
             "results/metrics/clap_heads.tsv",
+            "results/metrics/clamp2.tsv",
         ],
         tables=[
             f"results/embeddings/clamp3/{collection}/{modality}.parquet"
@@ -30,7 +32,7 @@ rule write_report:
         ],
         evaluation=expand(
             "results/evaluation/{name}.json",
-            name=["clamp3", "lora", "comparison", "clap_musicgen"],
+            name=["clamp3", "lora", "comparison", "clap_musicgen", "clamp2"],
         ),
     output:
         report(
@@ -43,8 +45,8 @@ rule write_report:
     benchmark:
         "logs/timings/write_report.tsv"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=more_memory(4000),
+        runtime=more_time(30),
     params:
         cfg=stage_params("report"),
         code=stage_code("report"),

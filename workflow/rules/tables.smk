@@ -54,8 +54,8 @@ rule embed_paper_sets:
         model="|".join(PAPERS.models),
     threads: config["embed"]["threads"]
     resources:
-        mem_mb=16000,
-        runtime=480,
+        mem_mb=more_memory(16000),
+        runtime=more_time(480),
         gpu=1,
     params:
         cfg=stage_params("embed"),
@@ -82,8 +82,8 @@ rule make_table:
     wildcard_constraints:
         table="|".join(PAPERS.tables),
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=more_memory(8000),
+        runtime=more_time(240),
     params:
         embeddings=PAPERS.folders_json,
         manifests=PAPERS.manifests_json,

@@ -7,12 +7,13 @@ from clamp3.job import Job
 
 if __name__ == "__main__":
     with Job() as job:
+        corpus = job.section("corpus", CorpusConfig).folder.rstrip("/")
         build_catalog(
-            job.path("csv"),
+            f"{corpus}/PDMX.csv",
             job.paths("parts"),
             job.path("rejected"),
             parse=job.section("parse", ParseConfig),
-            folder=job.section("corpus", CorpusConfig).folder,
+            folder=corpus,
             splits=job.section("splits", Splits),
             seed=job.value("seed"),
         )
