@@ -15,7 +15,7 @@ test: $(STAMP) ## all tests but the long ones
 	pytest -m "not long"
 
 test-long: $(STAMP) ## what takes minutes: DVC beside Snakemake, kills at random, load
-	pytest -m long --dist load
+	pytest -m long
 
 lint: $(STAMP)
 	ruff check .

@@ -22,9 +22,13 @@ shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PA
 os.environ.update(
     PYTHONPATH=f"{workflow.basedir}:{os.getenv('PYTHONPATH', '')}".strip(":")
 )
+# A job on a cluster goes on with the parameters that its run began with.
+PARAMS_FILE = "params.yaml"
+if not workflow.is_main_process:
+    PARAMS_FILE = os.getenv("CLAMP3_PARAMS", PARAMS_FILE)
 
 
-configfile: "params.yaml"
+configfile: PARAMS_FILE
 
 
 # For `--sdm apptainer`, built by `make container` from constraints.txt; without the flag jobs run in
@@ -67,6 +71,8 @@ rule all:
 # One Snakemake at a time, nothing stale in its way, and of one mind with DVC.
 if workflow.is_main_process:
     clear_stale_lock()
+    if not is_running():
+        outlived.take_over(OUTS, MADE_FROM)
     if BRIDGE:
         BRIDGE.adopt()
 
@@ -78,13 +84,17 @@ onstart:
     if not UNDER_DVC:
         for path in plan().remove_leftovers():
             print(f"removed {path}: no rule makes it any more", file=sys.stderr)
+    if not workflow.local_exec:
+        outlived.begin(config, MADE_FROM)
 
 
 onsuccess:
+    outlived.end()
     record_finished()
     if "report" in ACTIVE_STAGES and not UNDER_DVC:
         shell("python workflow/scripts/print_summary.py")
 
 
 onerror:
+    outlived.end()
     record_finished()

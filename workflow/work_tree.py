@@ -37,6 +37,14 @@ def clear_stale_lock() -> None:
             held.close()
 
 
+def is_running() -> bool:
+    """Whether another process runs Snakemake in this work tree."""
+    held = _try_to_hold()
+    if held is not None:
+        held.close()
+    return held is None
+
+
 def _try_to_hold():
     RUNNING.parent.mkdir(exist_ok=True)
     file = open(RUNNING, "a+", encoding="utf-8")  # noqa: SIM115 (open as long as it is held)

@@ -20,9 +20,12 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 WAIT_MILLISECONDS = 15_000  # other tests keep the machine busy
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The machine's Chromium; skips where there is none."""
+    """The machine's Chromium; skips where there is none.
+
+    Not for the session: it keeps an event loop, beside which later tests could have none.
+    """
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
@@ -47,7 +50,7 @@ def index(small_model: Embedder, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return build_collection(tmp_path_factory.mktemp("collection"), small_model)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(small_model: Embedder, index: Path) -> Iterator[str]:
     """Where the page is."""
     with serving(small_model, index) as live:
@@ -86,7 +89,7 @@ def watch() -> Iterator[Watch]:
     assert watch.complaints == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def contexts(browser: Browser) -> dict[tuple, BrowserContext]:
     """Profiles by how they look at pages: one that has read a script reads it faster again."""
     return {}

@@ -85,9 +85,12 @@ def index(model: Embedder, music: Path) -> Path:
     return index_of(model, music, music.parent)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def live(model: Embedder, index: Path) -> Iterator[Live]:
-    """One service for all tests that change nothing about it."""
+    """One service for all tests of a module that change nothing about it.
+
+    Not for the session: while it runs, temporary files of other tests would lie in its folder.
+    """
     with serving(model, index) as running:
         yield running
 

@@ -1,5 +1,6 @@
 """`clamp3 serve` as a program: its start, its end, and what it says when it cannot."""
 
+import logging
 import os
 import re
 import signal
@@ -56,7 +57,11 @@ class Program:
 
 
 def run(*words: object) -> tuple[int, str]:
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
     result = CliRunner().invoke(app, ["serve", *map(str, words)])
+    root.handlers[:] = before  # its own write to what is closed now
+    root.setLevel(level)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stderr

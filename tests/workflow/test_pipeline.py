@@ -23,6 +23,7 @@ TOY = {
     "m3": {"architecture": {"hidden_size": 64, "encoder_layers": 1}, "training": {"epochs": 2}},
     "clamp3": {"text": {"layers": 1}, "audio": {"layers": 1}},
     "lora": {"training": {"epochs": 1}},
+    "clamp2": {"text": {"layers": 1}, "training": {"epochs": 2}},
 }
 
 

@@ -1,0 +1,107 @@
+"""Cluster jobs outlive a Snakemake that is killed, or whose machine goes down.
+
+Snakemake notes what it ran a job for when it hears of the job's end. Of jobs that end without it
+there is no note: they would run again, or beside the job that still writes the same files. So,
+
+begin      a run on a cluster leaves word of what its stages are made from (parameters and code);
+take_over  the next one waits until no job of the dead one is left, and notes as its own what jobs
+           made that ended well, if their stage is still made from the same;
+end        a run that has heard of all its jobs leaves nothing.
+
+A job that waits in the queue for a day reads the parameters of its own run (PARAMS), not what
+params.yaml says by then.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from dvc_bridge import STAMP, TOUCH, Bridge, run, say
+
+RUN = Path(".snakemake/cluster_run.json")
+PARAMS = Path(".snakemake/cluster_params.json")
+SECONDS_BETWEEN_LOOKS = 5
+DRY = {"-n", "--dry-run", "--dryrun"}
+
+
+def begin(config: dict, made_from: dict[str, str]) -> None:
+    """Leave word of a run on a cluster. `made_from` has a digest for each of its stages."""
+    PARAMS.write_text(json.dumps(config))
+    os.environ["CLAMP3_PARAMS"] = str(PARAMS)  # goes with every job that is submitted
+    RUN.write_text(json.dumps(made_from))
+
+
+def end() -> None:
+    """Leave nothing, unless a job may still be at work."""
+    if RUN.exists() and not queued():
+        RUN.unlink()
+
+
+def take_over(outs: dict[str, list[Path]], made_from: dict[str, str]) -> None:
+    """Wait for the jobs of a run that died, and make theirs what those have made.
+
+    `outs` are the outputs that dvc.yaml lists for each stage. In a dry run nothing is waited for.
+    """
+    if not RUN.exists() or not wait_for_jobs():
+        return
+    since, left = RUN.stat().st_mtime, json.loads(RUN.read_text())
+    RUN.unlink()
+    same = [stage for stage in left if left[stage] == made_from.get(stage)]
+    notes = Bridge(outs)
+    made = {stage: [*finished(notes, outs[stage], since)] for stage in same}
+    stages = [stage for stage in same if made[stage]]
+    if stages:
+        targets = sorted({path for stage in stages for path in made[stage]})
+        say(f"taken over from jobs that outlived their Snakemake: {len(targets)} outputs")
+        note(stages, targets)
+
+
+def finished(notes: Bridge, outs: list[Path], since: float) -> Iterable[str]:
+    """Outputs of rules among `outs` that jobs have finished and that Snakemake has no note of."""
+    for path in notes.strangers(outs):
+        output = next((each for each in path.parents if (each / STAMP).exists()), path)
+        is_whole = not notes.notes._filter_incomplete_keys([str(output)])
+        if is_whole and os.lstat(path).st_mtime >= since:
+            yield str(output)
+
+
+def note(stages: list[str], targets: list[str]) -> None:
+    """Let Snakemake note the outputs as made from what the stages are made from now."""
+    command = [sys.executable, "-c", TOUCH, "--touch", "--force", "--cores", "9999", *targets]
+    run(command, os.environ | {"DVC_STAGE": " ".join(stages)})
+
+
+def wait_for_jobs() -> bool:
+    """Wait until no job of the dead run is in Slurm's queue. Whether it is so, which it may not be
+    in a dry run."""
+    told = None
+    while jobs := queued():
+        if jobs != told:
+            told = jobs
+            say(f"jobs {' '.join(jobs)} of a run that died are still there; `scancel` ends them")
+        if DRY & {*sys.argv}:
+            return False
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return True
+
+
+def queued() -> list[str]:
+    """The numbers of jobs in Slurm's queue that Snakemake has submitted from this folder: those
+    whose comment is their rule. None where there is no Slurm."""
+    if not shutil.which("squeue"):
+        return []
+    command = ["squeue", "--noheader", f"--user={os.geteuid()}", "--format=%A|%k|%Z"]
+    while True:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            break
+        say(f"squeue does not answer: {done.stderr.strip()}\n(without Slurm: remove {RUN})")
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    jobs = [line.split("|", 2) for line in done.stdout.splitlines()]
+    here = os.getcwd()
+    return [job for job, rule, folder in jobs if rule.startswith("rule_") and folder == here]
