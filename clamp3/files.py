@@ -64,8 +64,10 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
-    """Write one JSON object a line."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    """Write one JSON object a line; only one is in memory at a time."""
+    with atomic_path(path) as draft, open(draft, "wb") as lines:
+        for row in rows:
+            lines.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict]]:

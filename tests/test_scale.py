@@ -12,11 +12,13 @@ import pytest
 from repository import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
+sys.path.append(str(BENCHMARKS))
 
 import made_bodies  # noqa: E402
 import made_corpora  # noqa: E402
 import scale  # noqa: E402
+
+from clamp3.formats.musicxml import musicxml_to_abc  # noqa: E402
 
 COUNT = 4
 
@@ -94,6 +96,7 @@ def test_one_large_score_takes_the_place_of_one_piece(bodies, tmp_path):
     with zipfile.ZipFile(score) as archive:
         size = sum(member.file_size for member in archive.infolist())
     assert 0.7e6 < size < 1.3e6
+    assert len(musicxml_to_abc(score)) > 3 * len(musicxml_to_abc(other))
     assert before == (other.read_bytes(), {path: path.read_bytes() for path in before[1]})
 
 

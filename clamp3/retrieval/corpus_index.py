@@ -34,6 +34,7 @@ COLUMNS = (
     *("title", "artists", "region", "language", "genres", "tags", "instruments", "split"),
     *("license", "complexity", "bars", "rating"),
 )
+ROWS_AT_ONCE = 1024  # in memory as Python's objects
 FACTS = ("key", "tonic", "mode", "metre")  # of the scores' heads
 
 
@@ -129,30 +130,37 @@ def _embed(
 def _pieces(corpus: Corpus) -> tuple[pa.Table, pa.Table]:
     """What can be shown and played of the pieces, and what is known of them."""
     table = read_table(corpus.catalog, [ID, "collection", "mid_path", *COLUMNS])
-    rows = table.filter(pa.compute.equal(table["collection"], COLLECTION)).to_pylist()
+    table = table.filter(pa.compute.equal(table["collection"], COLLECTION))
     scores = Store(corpus.scores)
     sounds = [
         RecordingFolder(folder, by_name=not corpus.are_rendered) for folder in corpus.recordings
     ]
     folders = [path.resolve() for path in corpus.folders]
-    pieces, facts = [], []
-    for row in rows:
-        name = row[ID]
-        abc = str(scores.get(name)) if name in scores else None
-        own = [path for sound in sounds for path in sound.find(name)]
-        pieces.append(
-            {
-                ID: name,
-                TITLE: row["title"],
-                ABC: abc,
-                MIDI: _file(row["mid_path"], folders),
-                AUDIO: _file(own[0], folders) if len(own) == 1 else None,
-            }
-        )
-        facts.append({column: row[column] for column in (ID, *COLUMNS)} | score_facts(abc or ""))
     kinds = [table.schema.field(column) for column in (ID, *COLUMNS)]
     schema = pa.schema([*kinds, *(pa.field(fact, pa.string()) for fact in FACTS)])
-    return pa.Table.from_pylist(pieces, SCHEMA), pa.Table.from_pylist(facts, schema)
+    shown, known = [SCHEMA.empty_table()], [schema.empty_table()]
+    for start in range(0, len(table), ROWS_AT_ONCE):
+        pieces, facts = [], []
+        for row in table.slice(start, ROWS_AT_ONCE).to_pylist():
+            abc = str(scores.get(row[ID])) if row[ID] in scores else None
+            pieces.append(_shown(row, abc, sounds, folders))
+            facts.append({name: row[name] for name in (ID, *COLUMNS)} | score_facts(abc or ""))
+        shown.append(pa.Table.from_pylist(pieces, SCHEMA))
+        known.append(pa.Table.from_pylist(facts, schema))
+    return pa.concat_tables(shown), pa.concat_tables(known)
+
+
+def _shown(
+    row: dict, abc: str | None, sounds: Sequence[RecordingFolder], folders: Sequence[Path]
+) -> dict[str, str | None]:
+    own = [path for sound in sounds for path in sound.find(row[ID])]
+    return {
+        ID: row[ID],
+        TITLE: row["title"],
+        ABC: abc,
+        MIDI: _file(row["mid_path"], folders),
+        AUDIO: _file(own[0], folders) if len(own) == 1 else None,
+    }
 
 
 def _file(path: Path | str | None, folders: Sequence[Path]) -> str | None:

@@ -81,10 +81,11 @@ def _on_all_nodes(nodes: int, arguments: list[str]) -> list[str]:
             f"{nodes} nodes asked for, in {where}: expected as many (sbatch --nodes={nodes}), or "
             f"{NODE} and {RENDEZVOUS} in the environment of the command on each node"
         )
-    listed = ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]
-    first = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()[0]
+    first = _told("scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]).split()[0]
+    # The address that Slurm itself reaches it by; its name may mean nothing to anybody else.
+    address = re.search(r"\bNodeAddr=(\S+)", _told("scontrol", "show", "node", first))
     port = FIRST_PORT + int(os.environ["SLURM_JOB_ID"]) % PORTS
-    os.environ[RENDEZVOUS] = f"{first}:{port}"
+    os.environ[RENDEZVOUS] = f"{address[1] if address else first}:{port}"
     # Of the step that this runs in, which may be one process on one node.
     for name in [name for name in os.environ if name.startswith(("SLURM_STEP", "SLURM_NTASKS"))]:
         del os.environ[name]
@@ -92,6 +93,10 @@ def _on_all_nodes(nodes: int, arguments: list[str]) -> list[str]:
     srun = ["srun", "--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
     command = [sys.executable, "-m", "clamp3.training.launch", *arguments]
     return [*srun, "--kill-on-bad-exit=1", "bash", "-c", own, "launch", *command]
+
+
+def _told(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={n1_port}
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2_port} Gres=gpu:2
 PartitionName=cpu Nodes=n1 Default=YES DefaultTime=10 MaxTime=7200
 PartitionName=gpu Nodes=n2 DefaultTime=10 MaxTime=14400
+PartitionName=both Nodes=n1,n2 DefaultTime=10 MaxTime=14400
 """
 # Any two device files will do.
 GPUS = """\
@@ -191,7 +192,8 @@ class Cluster:
         self.wait_for(lambda: self.ask("scontrol", "ping").returncode == 0)
         for node in NODES:
             self.daemon(["slurmd", "-D", "-f", f"{self.folder}/slurm.conf", "-N", node])
-        self.wait_for(lambda: self.ask("sinfo", "-hN", "-t", "idle").stdout.count("idle") == 2)
+        idle = ("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N")
+        self.wait_for(lambda: {*self.ask(*idle).stdout.split()} == {*NODES})
 
     def daemon(self, command: list[str]) -> None:
         """Start a daemon that dies with this process."""
