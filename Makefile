@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.ready
+LONG := .venv/.ready-long
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Nothing after the set-up reaches for a model hub.
 export HF_HUB_OFFLINE ?= 1
@@ -14,7 +15,7 @@ run: $(STAMP) ## the whole pipeline, then the summary
 test: $(STAMP) ## all tests but the long ones
 	pytest -m "not long"
 
-test-long: $(STAMP) ## what takes minutes: DVC beside Snakemake, kills at random, load
+test-long: $(LONG) ## what takes minutes: DVC beside Snakemake, kills at random, load
 	pytest -m long
 
 lint: $(STAMP)
@@ -48,7 +49,13 @@ clean: ## results and intermediates; keeps the environment
 	rm -rf .snakemake logs results/models results/embeddings results/metrics results/evaluation \
 	    results/resume results/tables results/index* results/report.html data/*/
 
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(INSTALL) -e ".[dev]"
+	touch $@
+
+$(LONG): $(STAMP) # apart: with these installed every start of Snakemake takes longer
+	$(INSTALL) -e ".[dev,s3,slurm]"
 	touch $@

@@ -5,7 +5,7 @@
 The real Snakefile, dvc.yaml and bridge in a temporary Git repository, with outputs of a few bytes
 in place of the real ones: `dvc repro` and `snakemake --dry-run` with all stages done, the share of
 the bridge, what it takes to accept all outputs of a `dvc pull`, and a dry run with many shards
-(five jobs a shard). CPU seconds tell more than seconds on a machine that does other things, too.
+(four jobs a shard). CPU seconds tell more than seconds on a machine that does other things, too.
 """
 
 import argparse

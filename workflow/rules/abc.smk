@@ -36,8 +36,7 @@ rule convert_scores:
 rule list_scores:
     """In abc: list all parts with rows and hashes, for the stages that need every one."""
     input:
-        expand("data/abc/{part}.parquet", part=PARTS),
-        expand("data/abc/rejected-{part}.parquet", part=PARTS),
+        expand("data/abc/{part}.parquet", part=PARTS),  # rejects are made with them
     output:
         listing=ensure("data/abc/parts.tsv", non_empty=True),
     log:

@@ -5,7 +5,7 @@ rule audio:
     """Stage 6: features of every recording: one row per 5 seconds."""
     input:
         "data/features/parts.tsv",
-        [] if IS_RENDERED else "data/recordings/origin.txt",
+        "data/recordings/origin.txt",
 
 
 rule extract_features:
@@ -40,7 +40,9 @@ rule extract_features:
 
 
 rule name_recordings:
-    """In audio: say in the place of rendered recordings where the real ones lie."""
+    """In audio: say where the recordings are from, in a file that changes when they do."""
+    input:
+        listings("features") if IS_RENDERED else [],  # made with the recordings
     output:
         "data/recordings/origin.txt",
     log:
@@ -49,16 +51,15 @@ rule name_recordings:
         "logs/timings/name_recordings.tsv"
     localrule: True
     params:
-        folder=config["audio"]["folder"],
+        origin=f"{CORPUS}/mid" if IS_RENDERED else RECORDINGS,
     shell:
-        "echo {params.folder:q} > {output:q} 2> {log:q}"
+        "(echo {params.origin:q}; cat /dev/null {input:q}) > {output:q} 2> {log:q}"
 
 
 rule list_features:
     """In audio: list all parts with rows and hashes, for the stages that need every one."""
     input:
-        expand("data/features/{part}.parquet", part=PARTS),
-        expand("data/features/rejected-{part}.parquet", part=PARTS),
+        expand("data/features/{part}.parquet", part=PARTS),  # rejects are made with them
     output:
         listing=ensure("data/features/parts.tsv", non_empty=True),
     log:

@@ -30,7 +30,7 @@ rule code_recordings:
     """In codes: cut all recordings into chunks and code them, part by part, resumable at any kill."""
     input:
         catalog=listings("catalog"),
-        recordings=RECORDING_FOLDERS,
+        recordings="data/recordings/origin.txt",
         musicgen=MUSICGEN,
     output:
         directory("data/codes"),

@@ -35,9 +35,6 @@ CATALOG = expand("data/catalog/{part}.parquet", part=PARTS)
 CORPUS = config["corpus"]["folder"].rstrip("/")
 IS_RENDERED = config["audio"]["source"] == "render"
 RECORDINGS = "data/recordings" if IS_RENDERED else config["audio"]["folder"]
-RECORDING_FOLDERS = (
-    expand("data/recordings/{part}", part=PARTS) if IS_RENDERED else [RECORDINGS]
-)
 MADE_MUSICGEN = "data/musicgen"
 # A MusicGen on the hub is no file.
 MUSICGEN = [

@@ -22,7 +22,7 @@ rule index_corpus:
         stores=listings("interleaved", "mtf", "features"),
         queries="results/embeddings/clamp3/pdmx/text.parquet",
         midi=watched(f"{CORPUS}/mid"),
-        recordings=(RECORDING_FOLDERS if IS_RENDERED else "data/recordings/origin.txt"),
+        recordings="data/recordings/origin.txt",
     output:
         folder=directory("results/index"),
         rejected="results/index-rejected.parquet",

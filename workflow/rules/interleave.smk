@@ -34,8 +34,7 @@ rule interleave_scores:
 rule list_interleaved:
     """In interleave: list all parts with rows and hashes, for the stages that need every one."""
     input:
-        expand("data/interleaved/{part}.parquet", part=PARTS),
-        expand("data/interleaved/rejected-{part}.parquet", part=PARTS),
+        expand("data/interleaved/{part}.parquet", part=PARTS),  # rejects are made with them
     output:
         listing=ensure("data/interleaved/parts.tsv", non_empty=True),
     log:

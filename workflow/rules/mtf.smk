@@ -36,8 +36,7 @@ rule convert_performances:
 rule list_performances:
     """In mtf: list all parts with rows and hashes, for the stages that need every one."""
     input:
-        expand("data/mtf/{part}.parquet", part=PARTS),
-        expand("data/mtf/rejected-{part}.parquet", part=PARTS),
+        expand("data/mtf/{part}.parquet", part=PARTS),  # rejects are made with them
     output:
         listing=ensure("data/mtf/parts.tsv", non_empty=True),
     log:
