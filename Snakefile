@@ -71,9 +71,8 @@ rule all:
 # One Snakemake at a time, nothing stale in its way, and of one mind with DVC.
 if workflow.is_main_process:
     clear_stale_lock()
-    if not is_running():
-        outlived.take_over(OUTS, MADE_FROM)
-    if BRIDGE:
+    is_settled = is_running() or outlived.take_over(OUTS, MADE_FROM)
+    if BRIDGE and is_settled:
         BRIDGE.adopt()
 
 

@@ -42,13 +42,16 @@ def end() -> None:
         RUN.unlink()
 
 
-def take_over(outs: dict[str, list[Path]], made_from: dict[str, str]) -> None:
+def take_over(outs: dict[str, list[Path]], made_from: dict[str, str]) -> bool:
     """Wait for the jobs of a run that died, and make theirs what those have made.
 
     `outs` are the outputs that dvc.yaml lists for each stage. In a dry run nothing is waited for.
+    Returns whether no such job is left, which may still write outputs.
     """
-    if not RUN.exists() or not wait_for_jobs():
-        return
+    if not RUN.exists():
+        return True
+    if not wait_for_jobs():
+        return False
     since, left = RUN.stat().st_mtime, json.loads(RUN.read_text())
     RUN.unlink()
     same = [stage for stage in left if left[stage] == made_from.get(stage)]
@@ -59,6 +62,7 @@ def take_over(outs: dict[str, list[Path]], made_from: dict[str, str]) -> None:
         targets = sorted({path for stage in stages for path in made[stage]})
         say(f"taken over from jobs that outlived their Snakemake: {len(targets)} outputs")
         note(stages, targets)
+    return True
 
 
 def finished(notes: Bridge, outs: list[Path], since: float) -> Iterable[str]:
