@@ -122,10 +122,17 @@ def test_jobs_of_a_killed_run_are_not_taken_over_when_parameters_have_changed(by
 
 
 def test_ctrl_c_cancels_the_jobs(tree):
+    # Where the tests run in the background it is ignored, and what they start would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = tree.start_submitting("corpus", STAND_IN_SECONDS="60")
-    tree.wait_for_job("RUNNING", "build_demo_corpus")
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) != 0
+    try:
+        tree.wait_for_job("RUNNING", "build_demo_corpus")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) != 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+        process.kill()
+        process.wait()
     wait_for(lambda: not tree.jobs("RUNNING", "COMPLETING"))
     assert [job.state for job in tree.jobs()] == ["CANCELLED"]
     assert not (tree.folder / "data/demo/PDMX.csv").exists()
