@@ -46,10 +46,10 @@ def main() -> None:
         print(f"{'.pth, read_published':24}{seconds:6.2f} s{pth.stat().st_size / 1e6:8.0f} MB")
 
 
-def full_size() -> ClampModel:
-    """CLaMP 3 as published, with random weights."""
-    text = TextTowerConfig(
-        vocab_size=250_002,
+def published_text(vocab_size: int = 250_002) -> TextTowerConfig:
+    """The text tower as published, but for its vocabulary."""
+    return TextTowerConfig(
+        vocab_size=vocab_size,
         hidden_size=768,
         num_hidden_layers=12,
         num_attention_heads=12,
@@ -57,6 +57,11 @@ def full_size() -> ClampModel:
         max_position_embeddings=514,
         max_tokens=128,
     )
+
+
+def full_size() -> ClampModel:
+    """CLaMP 3 as published, with random weights."""
+    text = published_text()
     symbolic = M3Architecture(
         patch_size=64, patch_length=512, hidden_size=768, encoder_layers=12, decoder_layers=3
     )

@@ -28,12 +28,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from load import published_text
 
 from clamp3.config import M3Architecture
 from clamp3.errors import ConfigError
 from clamp3.models.checkpoints import read_config, save_checkpoint
 from clamp3.models.clamp import AudioTowerConfig, ClampModel, ClampModelConfig
-from clamp3.models.text import TextTowerConfig
 from clamp3.models.tokenizer import train_tokenizer
 from clamp3.retrieval.index import Index, open_index
 from clamp3.retrieval.index_ann import AnnSettings, import_faiss
@@ -87,15 +87,7 @@ class World:
 def write_model(folder: Path, width: int) -> str:
     """A CLaMP 3 whose text tower has the published size; returns its fingerprint."""
     tokenizer = train_tokenizer(TEXTS, 300)
-    text = TextTowerConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=768,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        intermediate_size=3072,
-        max_position_embeddings=514,
-        max_tokens=128,
-    )
+    text = published_text(len(tokenizer))
     symbolic = M3Architecture(
         patch_size=64, patch_length=64, hidden_size=64, encoder_layers=1, decoder_layers=1
     )

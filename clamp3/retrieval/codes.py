@@ -66,7 +66,15 @@ def extract_codes(
     """
     found = list(_named(part, recordings, by_name))
     codec = load_codec(settings.codec or settings.musicgen).to(_device(device))
-    _code(progress(found, STAGE), table, rejected, codec, settings, resampler)
+    _code(
+        progress(found, STAGE),
+        table,
+        rejected,
+        codec,
+        settings,
+        resampler,
+        _coding(codec, settings),
+    )
     _close([table], [rejected], len(found), settings)
 
 
@@ -87,7 +95,8 @@ def code_parts(
     on there.
     """
     codec = load_codec(settings.codec or settings.musicgen).to(_device(device))
-    how = _coding(codec, settings) | {"resampler": resampler}
+    said = _coding(codec, settings)
+    how = said | {"resampler": resampler}
     rows, tables, rejects = 0, {}, {}
     for part, recordings in progress(parts.items(), STAGE):
         found = list(_named(part, recordings, by_name))
@@ -95,14 +104,20 @@ def code_parts(
         kept = resume / _digest(_content(found), how)
         tables[part], rejects[part] = kept / "codes.parquet", kept / "rejected.parquet"
         if not tables[part].exists():
-            _code(found, tables[part], rejects[part], codec, settings, resampler)
+            _code(found, tables[part], rejects[part], codec, settings, resampler, said)
     _close(list(tables.values()), list(rejects.values()), rows, settings)
+    finished = {part.name: table for part, table in tables.items()}
+    finished |= {f"rejected-{part.name}": table for part, table in rejects.items()}
+    _gather(finished, folder, len(parts), resume)
+
+
+def _gather(finished: Mapping[str, Path], folder: Path, parts: int, resume: Path) -> None:
+    """Put finished tables into a new folder under their names, with their listing."""
     with atomic_path(folder) as draft:
         draft.mkdir()
-        for part in parts:
-            shutil.copy(tables[part], draft / part.name)
-            shutil.copy(rejects[part], draft / f"rejected-{part.name}")
-        list_parts(draft, len(parts), draft / LISTING)
+        for name, table in finished.items():
+            shutil.copy(table, draft / name)
+        list_parts(draft, parts, draft / LISTING)
     shutil.rmtree(resume, ignore_errors=True)
 
 
@@ -113,8 +128,9 @@ def _code(
     codec: Codec,
     settings: CodesConfig,
     resampler: str,
+    said: dict[str, str],
 ) -> None:
-    """Write the table of codes, after that of what was rejected."""
+    """Write the table of codes, after that of what was rejected; `said`: see `_coding`."""
     done: list[tuple[str, list[np.ndarray]]] = []
     faults = []
     for piece_id, result in _coded(_read(found, settings.recordings, codec, resampler), codec):
@@ -123,7 +139,7 @@ def _code(
         else:
             done.append((piece_id, result))
     write_rejected(rejected, faults)
-    write_table(table, _code_table(done, codec.config.codebooks, _coding(codec, settings)))
+    write_table(table, _code_table(done, codec.config.codebooks, said))
 
 
 def _coding(codec: Codec, settings: CodesConfig) -> dict[str, str]:
@@ -191,12 +207,7 @@ def pool_parts(
     for part in progress(list(codes), "states"):
         if not done[part].exists():
             _pool(part, done[part], tower, how)
-    with atomic_path(folder) as draft:
-        draft.mkdir()
-        for part in codes:
-            shutil.copy(done[part], draft / part.name)
-        list_parts(draft, len(codes), draft / LISTING)
-    shutil.rmtree(resume)
+    _gather({part.name: table for part, table in done.items()}, folder, len(codes), resume)
 
 
 def _described(tower: DecoderTower, reading: MusicgenReading) -> dict[str, str]:
