@@ -5,19 +5,16 @@ import io
 import json
 import os
 import shutil
-import socket
 import stat
-import subprocess
-import sys
 import tarfile
 import threading
 import time
 import zipfile
-from importlib.util import find_spec
 
 import fsspec
 import pytest
 from raw_corpus import NAMES, files_of, run_stages, write_pdmx, write_tar, write_zip
+from s3_server import s3_server
 
 from clamp3.data.raw_files import archive_index, places
 from clamp3.data.raw_files.addresses import is_remote, parent, watched
@@ -558,21 +555,8 @@ def test_files_are_fetched_ahead(memory, monkeypatch):
 @pytest.fixture(scope="module")
 def s3():
     """The address of an S3-compatible server on this machine, and a way to stop it."""
-    if not (find_spec("moto") and find_spec("s3fs") and find_spec("flask")):
-        pytest.skip("needs s3fs and moto[server]: pip install -e '.[s3]'")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(600):
-        with socket.socket() as attempt:
-            if attempt.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}", server
-    server.terminate()
-    server.wait()
+    with s3_server("s3fs") as started:
+        yield started
 
 
 @pytest.fixture

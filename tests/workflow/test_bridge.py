@@ -4,14 +4,13 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import pytest
 import yaml
 from repository import ROOT
+from s3_server import s3_server
 from trees import STAGES, Tree, stages, wait_for
 
 pytestmark = pytest.mark.slow
@@ -221,25 +220,11 @@ def test_plots_diff_draws_two_experiments(tree):
 @pytest.fixture
 def s3():
     """The address of an S3-compatible server on this machine."""
-    if not (find_spec("moto") and find_spec("dvc_s3") and find_spec("flask")):
-        pytest.skip("needs dvc-s3 and moto[server]: pip install -e '.[s3]'")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def answers():
-        assert server.poll() is None
-        with socket.socket() as attempt:
-            return attempt.connect_ex(("127.0.0.1", port)) == 0
-
-    wait_for(answers)
-    yield f"http://127.0.0.1:{port}"
-    server.terminate()
-    server.wait()
+    with s3_server("dvc_s3") as (address, _):
+        yield address
 
 
+@pytest.mark.long
 def test_push_clone_and_pull_over_s3(tree, s3, tmp_path):
     credentials = {
         "AWS_ACCESS_KEY_ID": "test",
