@@ -41,11 +41,17 @@ def parsed(*arguments):
     return yaml.safe_load(done.stdout)
 
 
-@pytest.mark.parametrize("name", CLUSTERS)
-def test_the_plugin_takes_every_key(name):
+def need_plugin(name):
+    """Skip where the plugin of a profile is not installed: `make test-long` installs it."""
     plugin = f"snakemake_executor_plugin_{name.replace('-', '_')}"
     if not find_spec(plugin):
         pytest.skip(f"pip install {plugin.replace('_', '-')}")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_the_plugin_takes_every_key(name):
+    need_plugin(name)
     settings = parsed("--profile", f"profiles/{name}")
     assert settings["executor"] == name
     for key, value in profile(name).items():
@@ -94,6 +100,11 @@ def test_the_page_shows_the_lines_to_edit_as_they_are():
 
 def test_without_a_cluster_all_cores_of_this_machine_are_used():
     assert parsed()["cores"] != "8"
+
+
+@pytest.mark.long
+def test_a_cluster_profile_says_how_many_cores():
+    need_plugin("cluster-generic")
     assert parsed("--profile", "profiles/cluster-generic")["cores"] == "8"
 
 
