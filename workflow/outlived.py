@@ -34,11 +34,24 @@ def begin(config: dict, made_from: dict[str, str]) -> None:
     PARAMS.write_text(json.dumps(config))
     os.environ["CLAMP3_PARAMS"] = str(PARAMS)  # goes with every job that is submitted
     RUN.write_text(json.dumps(made_from))
+    stay_with_squeue()
+
+
+def stay_with_squeue() -> None:
+    """Where `squeue` tells the states of jobs, let it do so to the end.
+
+    The plugin looks at every turn whether squeue remembers ended jobs for long enough, takes no
+    answer for a no, and asks the accounting from then on, which may be none: it would ask for ever.
+    """
+    plugin = sys.modules.get("snakemake_executor_plugin_slurm")
+    seconds = plugin.get_min_job_age() if plugin else None
+    if seconds is not None:
+        plugin.get_min_job_age = lambda: seconds
 
 
 def end() -> None:
-    """Leave nothing, unless a job may still be at work."""
-    if RUN.exists() and not queued():
+    """Leave nothing, unless a job is still at work, or Slurm cannot tell."""
+    if RUN.exists() and queued() == []:
         RUN.unlink()
 
 
@@ -84,8 +97,8 @@ def wait_for_jobs() -> bool:
     """Wait until no job of the dead run is in Slurm's queue. Whether it is so, which it may not be
     in a dry run."""
     told = None
-    while jobs := queued():
-        if jobs != told:
+    while (jobs := queued()) or jobs is None:
+        if jobs and jobs != told:
             told = jobs
             say(f"jobs {' '.join(jobs)} of a run that died are still there; `scancel` ends them")
         if DRY & {*sys.argv}:
@@ -94,18 +107,16 @@ def wait_for_jobs() -> bool:
     return True
 
 
-def queued() -> list[str]:
+def queued() -> list[str] | None:
     """The numbers of jobs in Slurm's queue that Snakemake has submitted from this folder: those
-    whose comment is their rule. None where there is no Slurm."""
+    whose comment is their rule. [] where there is no Slurm, None while it does not answer."""
     if not shutil.which("squeue"):
         return []
     command = ["squeue", "--noheader", f"--user={os.geteuid()}", "--format=%A|%k|%Z"]
-    while True:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            break
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
         say(f"squeue does not answer: {done.stderr.strip()}\n(without Slurm: remove {RUN})")
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        return None
     jobs = [line.split("|", 2) for line in done.stdout.splitlines()]
     here = os.getcwd()
     return [job for job, rule, folder in jobs if rule.startswith("rule_") and folder == here]

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 
 from trees import TOOLS, Tree, wait_for
@@ -10,6 +11,15 @@ from trees import TOOLS, Tree, wait_for
 # Of squeue's long output, each so wide.
 COLUMNS = {"WorkDir": 400, "JobID": 12, "State": 20, "Partition": 30, "Comment": 100}
 COLUMNS |= {"tres-per-job": 40, "MinMemory": 12, "NumCPUs": 6, "TimeLimit": 16}
+# Snakemake, with a plugin that asks about its jobs every second: it asks ten seconds later each
+# time, and what tests run takes three.
+SNAKEMAKE = """
+from snakemake.cli import main
+from snakemake_executor_plugin_slurm import Executor
+Executor.next_seconds_between_status_checks = property(lambda self: 1, lambda self, value: None)
+main()
+"""
+COMMAND = [sys.executable, "-c", SNAKEMAKE, "--profile", "profiles/slurm"]
 # Runs `stand_in` in its place, unless what `fault` says comes first.
 FAULTY = """
 import sys, time
@@ -42,6 +52,7 @@ class ClusterTree(Tree):
     """A work tree with a cluster to send its jobs to; `slurm` is the PATH to it."""
 
     slurm = ""
+    process: subprocess.Popen | None = None
 
     def copy(self, folder):
         shutil.copytree(self.folder, folder, symlinks=True)
@@ -60,21 +71,20 @@ class ClusterTree(Tree):
 
     def submit(self, *arguments, check=True, **environment):
         """What a run on the cluster said."""
-        return self.run(
-            "snakemake", "--profile", "profiles/slurm", *arguments, check=check, **environment
-        )
+        return self.run(*COMMAND, *arguments, check=check, **environment)
 
     def start_submitting(self, *arguments, **environment):
         """A run on the cluster at work; `said` tells what it has said."""
         with open(f"{self.folder}.log", "w") as output:
-            return subprocess.Popen(
-                ["snakemake", "--profile", "profiles/slurm", *arguments],
+            self.process = subprocess.Popen(
+                [*COMMAND, *arguments],
                 cwd=self.folder,
                 env=self.environment | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        return self.process
 
     def said(self):
         with open(f"{self.folder}.log") as output:
@@ -102,6 +112,7 @@ class ClusterTree(Tree):
         found = []
 
         def is_there():
+            assert self.process.poll() is None, self.said()
             found[:] = [job for job in self.jobs(state) if rule in job.rule]
             return bool(found)
 
@@ -118,14 +129,15 @@ class ClusterTree(Tree):
         return len((self.folder / "tries").read_text().splitlines())
 
 
-def site(tree):
-    """Edit the numbered lines as a site without accounting would, and all that makes tests wait."""
+def site(tree, with_accounting=False):
+    """Edit the numbered lines as a site would, and all that makes tests wait."""
     shutil.copy(tree.folder / "workflow/scripts/parse_catalog.py", tree.folder / "stand_in.py")
     profile = "profiles/slurm/config.yaml"
-    tree.change("", r"  slurm_account: .* # 1.*\n", profile)
     tree.change("cores: 4 # 3", r"cores: \d+ # 3", profile)
     tree.change("mem_mb: 16000 # 4", r"mem_mb: \d+ # 4", profile)
-    tree.change("slurm-status-command: squeue # 5", r"slurm-status-command: \S+ # 5", profile)
+    if not with_accounting:
+        tree.change("", r"  slurm_account: .* # 1.*\n", profile)
+        tree.change("slurm-status-command: squeue # 5", r"slurm-status-command: \S+ # 5", profile)
     for overlaid in ("slurm", "slurm-gpu"):
         tree.change("convert: 4", "convert: 50", f"profiles/{overlaid}/config.yaml")
     tree.change("latency-wait: 10", r"latency-wait: \d+", profile)

@@ -22,7 +22,7 @@ def slurm():
         tempfile.TemporaryDirectory(prefix="slurm-") as folder,
         program.running(f"{folder}/s") as started,
     ):
-        yield started[1]
+        yield started.path
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,16 @@
 """A real Slurm of two nodes on this machine, for as long as its standard input stays open.
 
-    python tests/cluster/slurm.py FOLDER
+    python tests/cluster/slurm.py FOLDER [--accounting]
 
 prints the PATH with which `sbatch`, `squeue` and the others reach it. munged, slurmctld and two
 slurmd come from Debian's packages (installed where this is root and they are missing), listen on
-free ports of the loopback, and keep all they write in FOLDER. No systemd, cgroups or database.
+free ports of the loopback, and keep all they write in FOLDER. No systemd or cgroups; a database
+with --accounting.
 
-At the end of input, so also when whoever started it was killed, jobs are cancelled and everything
-that was started here ends. FOLDER should be short: a socket's path has at most 107 characters.
+A line `kill NAME` on its input ends a daemon as a crash would (of n1 and n2, the nodes, with all
+jobs on it), `start NAME` brings it back; both are answered when it is so. At the end of input, so
+also when whoever started it was killed, jobs are cancelled and everything that was started here
+ends. FOLDER should be short: a socket's path has at most 107 characters.
 """
 
 import os
@@ -18,14 +21,20 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+import accounting
+import debian
+import psutil
+from debian import SYSTEM_PATH
 
 PACKAGES = ["slurm-wlm", "munge"]
 PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch"]
 CLIENTS = ["sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr"]
 MUNGE_FILES = ["socket", "key-file", "log-file", "pid-file", "seed-file"]
 NODES = ["n1", "n2"]  # n2 has what passes for two GPUs
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NODE = "NODE_OF_TEST"  # names its node to what a slurmd starts
 
 CONFIGURATION = """\
 ClusterName=test
@@ -64,7 +73,7 @@ MinJobAge=3600
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
-AccountingStorageType=accounting_storage/none
+{accounting}
 JobCompType=jobcomp/none
 GresTypes=gpu
 SlurmdParameters=config_overrides
@@ -82,46 +91,12 @@ NodeName=n2 Name=gpu File=/dev/zero Flags=nvidia_gpu_env
 """
 
 
-def install() -> str:
+def install(with_accounting: bool = False) -> str:
     """Install what is missing, if possible; why there can be no Slurm here, or nothing."""
-    missing = [name for name in PROGRAMS if not shutil.which(name, path=SYSTEM_PATH)]
-    if not missing:
-        return ""
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return f"no {', '.join(missing)}; as root on Debian the tests would install {PACKAGES}"
-    with no_services():
-        done = apt("install", "--no-install-recommends", *PACKAGES)
-        if done.returncode:  # lists of packages too old, or none
-            apt("update")
-            done = apt("install", "--no-install-recommends", *PACKAGES)
-    return f"apt-get cannot install {PACKAGES}: {done.stdout[-500:]}" if done.returncode else ""
-
-
-def apt(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        ["apt-get", "--yes", "--quiet", "--option=DPkg::Lock::Timeout=120", *arguments],
-        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        timeout=300,
+    return debian.install(
+        PROGRAMS + accounting.PROGRAMS * with_accounting,
+        PACKAGES + accounting.PACKAGES * with_accounting,
     )
-
-
-@contextmanager
-def no_services():
-    """Packages that are installed meanwhile start no daemons of their own."""
-    policy = Path("/usr/sbin/policy-rc.d")
-    is_ours = not policy.exists()
-    if is_ours:
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
-    try:
-        yield
-    finally:
-        if is_ours:
-            policy.unlink(missing_ok=True)
 
 
 def free_ports(count: int) -> list[int]:
@@ -140,14 +115,22 @@ def is_local(host: str) -> bool:
     return False
 
 
-def configure(folder: Path) -> None:
+def user() -> str:
+    """Whom all daemons run as."""
+    return "root" if os.geteuid() == 0 else os.environ["USER"]
+
+
+def configure(folder: Path, with_accounting: bool = False) -> None:
     """Write Slurm's configuration, a key for munge, and commands that know where to find it."""
     host = socket.gethostname().split(".")[0]
-    controller_port, *node_ports = free_ports(1 + len(NODES))
+    controller_port, database_port, *node_ports = free_ports(2 + len(NODES))
+    no_accounting = "AccountingStorageType=accounting_storage/none"
+    with_database = accounting.IN_SLURM_CONF.format(folder=folder, port=database_port)
     text = CONFIGURATION.format(
         folder=folder,
         host=host,
-        user="root" if os.geteuid() == 0 else os.environ["USER"],
+        user=user(),
+        accounting=with_database if with_accounting else no_accounting,
         controller_port=controller_port,
         n1_port=node_ports[0],
         n2_port=node_ports[1],
@@ -156,6 +139,8 @@ def configure(folder: Path) -> None:
     for name in ["state", "bin", *(f"spool-{node}" for node in NODES)]:
         (folder / name).mkdir(parents=True)
     (folder / "slurm.conf").write_text(text)
+    if with_accounting:
+        accounting.configure(folder, host=host, user=user(), port=database_port)
     (folder / "gres.conf").write_text(GPUS)
     (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")  # looked for, not used
     key = folder / "munge.key"
@@ -175,39 +160,74 @@ def configure(folder: Path) -> None:
 class Cluster:
     """The daemons, and what is left of their jobs."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, with_accounting: bool = False):
         self.folder = folder
+        self.with_accounting = with_accounting
         self.environment = os.environ | {
             "PATH": f"{folder}/bin:{SYSTEM_PATH}",
             "SLURM_CONF": f"{folder}/slurm.conf",
+            "MYSQL_UNIX_PORT": str(accounting.socket(folder)),
         }
-        self.daemons: list[subprocess.Popen] = []
+        self.daemons: dict[str, subprocess.Popen] = {}
 
     def start(self) -> None:
         """Start the daemons; returns when both nodes wait for work."""
-        munge = [f"--{name}={self.folder}/munge.{name[:3]}" for name in MUNGE_FILES]
-        self.daemon(["munged", "--foreground", "--force", "--num-threads=2", *munge])
-        self.wait_for((self.folder / "munge.soc").exists)
-        self.daemon(["slurmctld", "-D", "-f", f"{self.folder}/slurm.conf"])
-        self.wait_for(lambda: self.ask("scontrol", "ping").returncode == 0)
-        for node in NODES:
-            self.daemon(["slurmd", "-D", "-f", f"{self.folder}/slurm.conf", "-N", node])
-        idle = ("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N")
-        self.wait_for(lambda: {*self.ask(*idle).stdout.split()} == {*NODES})
+        self.daemon("munged")
+        if self.with_accounting:
+            self.daemon("mariadbd")
+            self.daemon("slurmdbd")
+            for command in accounting.registrations(user()):
+                done = self.ask(*command)
+                assert done.returncode == 0, done.stdout + done.stderr
+        for name in ["slurmctld", *NODES]:
+            self.daemon(name)
 
-    def daemon(self, command: list[str]) -> None:
-        """Start a daemon that dies with this process."""
-        with open(self.folder / f"{command[0]}.out", "a") as output:
-            self.daemons.append(
-                subprocess.Popen(
-                    ["setpriv", "--pdeathsig", "KILL", "--", *command],
-                    env=self.environment,
-                    cwd=self.folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                )
+    def daemon(self, name: str) -> None:
+        """Start a daemon that dies with this process; returns when it is at work."""
+        with open(self.folder / f"{name}.out", "a") as output:
+            self.daemons[name] = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *self.command(name)],
+                env=self.environment | ({NODE: name} if name in NODES else {}),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
+        self.wait_for(lambda: self.is_at_work(name))
+
+    def command(self, name: str) -> list[str]:
+        configuration = f"{self.folder}/slurm.conf"
+        munge = [f"--{word}={self.folder}/munge.{word[:3]}" for word in MUNGE_FILES]
+        node = ["slurmd", "-D", "-f", configuration, "-N", name]
+        return {
+            "munged": ["munged", "--foreground", "--force", "--num-threads=2", *munge],
+            "mariadbd": accounting.mariadbd(self.folder),
+            "slurmdbd": ["slurmdbd", "-D"],
+            "slurmctld": ["slurmctld", "-D", "-f", configuration],
+        }.get(name, node)
+
+    def is_at_work(self, name: str) -> bool:
+        idle = ("sinfo", "--noheader", "--Node", "--states=idle", "--format=%N")
+        return {
+            "munged": (self.folder / "munge.soc").exists,
+            "mariadbd": accounting.socket(self.folder).exists,
+            "slurmdbd": lambda: self.succeeds("sacctmgr", "--noheader", "list", "cluster"),
+            "slurmctld": lambda: self.succeeds("scontrol", "ping"),
+        }.get(name, lambda: name in self.ask(*idle).stdout.split())()
+
+    def succeeds(self, *command: str) -> bool:
+        return self.ask(*command).returncode == 0
+
+    def kill(self, name: str) -> None:
+        """End a daemon by SIGKILL; a node with everything that it runs."""
+        processes = [psutil.Process(each) for each in self.left_over(f"{NODE}={name}")]
+        below = [child for process in processes for child in process.children(recursive=True)]
+        for process in [*processes, *below]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        daemon = self.daemons.pop(name)
+        daemon.kill()
+        daemon.wait()
 
     def ask(self, *command: str) -> subprocess.CompletedProcess:
         return subprocess.run(command, env=self.environment, capture_output=True, text=True)
@@ -215,7 +235,7 @@ class Cluster:
     def wait_for(self, condition, seconds: int = 60) -> None:
         until = time.monotonic() + seconds
         while not condition():
-            dead = [" ".join(each.args[4:]) for each in self.daemons if each.poll() is not None]
+            dead = [name for name, each in self.daemons.items() if each.poll() is not None]
             if dead or time.monotonic() > until:
                 logs = [path.read_text()[-2000:] for path in self.folder.glob("*.[lo][ou][gt]")]
                 raise SystemExit("\n".join([f"ended: {dead}", *logs]))
@@ -227,9 +247,9 @@ class Cluster:
             self.ask("scancel", "--user", str(os.geteuid()), "--state=PENDING")
             self.ask("scancel", "--user", str(os.geteuid()))
             self.wait_for_no_jobs(15)
-        for daemon in reversed(self.daemons):
+        for daemon in reversed(self.daemons.values()):
             daemon.terminate()
-        for daemon in self.daemons:
+        for daemon in self.daemons.values():
             try:
                 daemon.wait(10)
             except subprocess.TimeoutExpired:
@@ -243,22 +263,38 @@ class Cluster:
         while self.ask("squeue", "-h").stdout and time.monotonic() < until:
             time.sleep(0.2)
 
-    def left_over(self) -> list[int]:
-        """The processes whose environment names this cluster's configuration."""
-        sign = f"SLURM_CONF={self.folder}/slurm.conf".encode()
+    def left_over(self, *signs: str) -> list[int]:
+        """The processes whose environment names this cluster's configuration, and what else is
+        asked for."""
+        signs = {sign.encode() for sign in (f"SLURM_CONF={self.folder}/slurm.conf", *signs)}
         found = []
         for path in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):
-                if sign in path.read_bytes().split(b"\0"):
+                if signs <= {*path.read_bytes().split(b"\0")}:
                     found.append(int(path.parent.name))
         return found
 
 
+@dataclass
+class Running:
+    """A Slurm that another process started: the PATH to it, and a way to hurt it."""
+
+    process: subprocess.Popen
+    path: str
+
+    def tell(self, words: str) -> None:
+        """`kill slurmctld`, `start n1` …; returns when it is done."""
+        self.process.stdin.write(f"{words}\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline().strip()
+        assert answer == words, answer
+
+
 @contextmanager
-def running(folder):
-    """A Slurm of its own in a folder that is to be made: its process and the PATH to it."""
+def running(folder, *options):
+    """A Slurm of its own in a folder that is to be made."""
     process = subprocess.Popen(
-        [sys.executable, __file__, str(folder)],
+        [sys.executable, __file__, str(folder), *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -266,25 +302,29 @@ def running(folder):
     try:
         path = process.stdout.readline().strip()
         assert path, "no Slurm"
-        yield process, path
+        yield Running(process, path)
     finally:
         process.stdin.close()
         process.wait(60)
         process.stdout.close()
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, with_accounting: bool) -> None:
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda *_: sys.exit())
-    configure(folder)
-    cluster = Cluster(folder)
+    configure(folder, with_accounting)
+    cluster = Cluster(folder, with_accounting)
+    act = {"kill": cluster.kill, "start": cluster.daemon}
     try:
         cluster.start()
         print(f"{folder}/bin:{SYSTEM_PATH}", flush=True)
-        sys.stdin.read()
+        for line in sys.stdin:
+            verb, name = line.split()
+            act[verb](name)
+            print(f"{verb} {name}", flush=True)
     finally:
         cluster.stop()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).absolute())
+    main(Path(sys.argv[1]).absolute(), "--accounting" in sys.argv[2:])

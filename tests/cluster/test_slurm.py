@@ -138,6 +138,20 @@ def test_ctrl_c_cancels_the_jobs(tree):
     assert not (tree.folder / "data/demo/PDMX.csv").exists()
 
 
+def test_sigterm_submits_no_more_and_waits_for_what_runs(tree):
+    process = tree.start_submitting("parse", STAND_IN_SECONDS="4")
+    tree.wait_for_job("RUNNING", "build_demo_corpus")
+    process.send_signal(signal.SIGTERM)
+    try:
+        assert process.wait(120) != 0, tree.said()
+    finally:
+        process.kill()
+        process.wait()
+    assert "Will exit after finishing currently running jobs" in tree.said()
+    assert [job.state for job in tree.jobs()] == ["COMPLETED"]
+    assert "build_demo_corpus" not in tree.plan("parse")
+
+
 def test_dvc_waits_while_a_stage_runs_on_the_cluster(by_local, tmp_path):
     tree = by_local.copy(tmp_path / "tree")
     tree.change("max_midi_bytes: 8388607", r"max_midi_bytes: \d+")
