@@ -77,6 +77,9 @@ def outputs(script, values):
         return [out / name for name in SUMMARIES]
     if script == "make_clamp2_manifests":
         return [out / f"{split}.jsonl" for split in SPLITS]
+    if script == "interleave_scores":
+        parts = sorted(Path(values["abc"][0]).parent.glob("*.parquet"))
+        return [*(out / part.name for part in parts), Path(values["listing"][0])]
     if script == "embed_clamp2":
         return [out / "vectors.txt"]
     if script == "evaluate_adapters":

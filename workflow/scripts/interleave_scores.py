@@ -1,15 +1,19 @@
-"""Interleave the voices of one part's scores, bar by bar."""
+"""Interleave the voices of all scores, bar by bar, part by part."""
 
 from clamp3.config import ConversionConfig, LimitsConfig
 from clamp3.data.interleaving import interleave_scores
+from clamp3.data.listing import list_parts, listed_parts
 from clamp3.job import Job
 
 if __name__ == "__main__":
     with Job() as job:
-        interleave_scores(
-            job.path("abc"),
-            table=job.path("table"),
-            rejected=job.path("rejected"),
-            settings=job.section("interleave", ConversionConfig),
-            limits=job.section("limits", LimitsConfig),
-        )
+        out = job.path("out")
+        for part in listed_parts(job.path("abc"))[0]:
+            interleave_scores(
+                part,
+                table=out / part.name,
+                rejected=out / f"rejected-{part.name}",
+                settings=job.section("interleave", ConversionConfig),
+                limits=job.section("limits", LimitsConfig),
+            )
+        list_parts(out, job.value("shards"), job.path("listing"))
