@@ -3,11 +3,12 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.ready
 LONG := .venv/.ready-long
+DOCS := .venv/.ready-docs
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Nothing after the set-up reaches for a model hub.
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: run test test-long lint format preset schema container bench clean
+.PHONY: run test test-long lint format preset schema docs check-docs container bench clean
 
 run: $(STAMP) ## the whole pipeline, then the summary
 	snakemake
@@ -36,6 +37,12 @@ preset: $(STAMP) ## make preset NAME=clamp3-saas: published sizes over params.ya
 schema: $(STAMP) ## after a change of clamp3/config.py
 	python -m clamp3.config > workflow/schemas/params.schema.json
 
+docs: $(DOCS) ## the site, in docs/_build/html
+	sphinx-build -c docs -b html -n -W --keep-going -q -d docs/_build/doctrees . docs/_build/html
+
+check-docs: $(STAMP) ## after `make run`: what README.md and docs/ tell to type, typed
+	python docs/check.py
+
 container: ## clamp3.sif for `snakemake --sdm apptainer`; needs podman and apptainer
 	podman build --tag clamp3 --file Containerfile .
 	podman save --format oci-archive --output clamp3.tar clamp3
@@ -47,7 +54,7 @@ bench: $(STAMP)
 
 clean: ## results and intermediates; keeps the environment
 	rm -rf .snakemake logs results/models results/embeddings results/metrics results/evaluation \
-	    results/resume results/tables results/index* results/report.html data/*/
+	    results/resume results/tables results/index* results/report.html data/*/ data/interleaved.tsv
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -58,4 +65,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(LONG): $(STAMP) # apart: with these installed every start of Snakemake takes longer
 	$(INSTALL) -e ".[dev,s3,slurm]"
+	touch $@
+
+$(DOCS): $(STAMP)
+	$(INSTALL) -e ".[dev,docs]"
 	touch $@
