@@ -3,8 +3,11 @@
 Only what a command needs is imported, and only when it runs: `clamp3 --help` must not load torch.
 """
 
+from typing import Annotated
+
 import typer
 
+from clamp3 import __version__
 from clamp3.commands import (
     classify,
     convert,
@@ -45,6 +48,17 @@ for group in (
     app.add_typer(group.app)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"clamp3 {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="The version."),
+    ] = False,
+) -> None:
     """Music retrieval across text, scores, performances and recordings."""

@@ -20,6 +20,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+# Of a model. What a folder from elsewhere may ask for before its weights are looked at: layers are
+# built one by one, and a table as long as the sequence is filled in each.
+Layers = Annotated[int, Field(gt=0, le=500)]
+Length = Annotated[int, Field(gt=0, le=2**20)]
 
 
 class Section(BaseModel):
@@ -131,7 +135,8 @@ class AudioConfig(Section):
     """Recordings and their frozen features."""
 
     source: Literal["render", "folder"]
-    folder: str | None  # source: folder: files named like the pieces
+    # source: folder: files named like the pieces, also in an archive or by s3:// and the like.
+    folder: str | None
     render_share: Share  # of the pieces, by hash
     render_seconds: PositiveFloat
     front_end: Literal["mel", "mert"]
@@ -140,15 +145,6 @@ class AudioConfig(Section):
     window_seconds: PositiveFloat
     min_tail_seconds: PositiveFloat
     max_rejected_share: Share
-
-    @model_validator(mode="after")
-    def _recordings_lie_here(self) -> "AudioConfig":
-        if self.folder and "://" in self.folder:
-            raise ValueError(
-                f"folder: {self.folder} is not on this machine; recordings are read from a folder, "
-                "which a mounted bucket is, too"
-            )
-        return self
 
 
 class ManifestConfig(Section):
@@ -209,11 +205,11 @@ class PipelineSummariesConfig(SummariesConfig):
 class M3Architecture(Section):
     """Sizes of M3: a patch encoder (BERT) and a character decoder (GPT-2)."""
 
-    patch_size: Positive  # characters
-    patch_length: Positive  # patches a window
+    patch_size: Annotated[int, Field(gt=0, le=4096)]  # characters
+    patch_length: Length  # patches a window
     hidden_size: Positive  # 64 per attention head
-    encoder_layers: Positive
-    decoder_layers: Positive
+    encoder_layers: Layers
+    decoder_layers: Layers
 
 
 class TrainingConfig(Section):
@@ -258,17 +254,17 @@ class TextArchitecture(Section):
     pretrained: str | None  # folder or hub name; null: new, with a tokenizer trained on the texts
     vocabulary_size: Positive
     hidden_size: Positive
-    layers: Positive
+    layers: Layers
     heads: Positive
-    max_tokens: Positive
+    max_tokens: Length
 
 
 class AudioArchitecture(Section):
     """The audio tower: BERT over feature rows."""
 
     hidden_size: Positive
-    layers: Positive
-    max_frames: Positive
+    layers: Layers
+    max_frames: Length
 
 
 TextDropout = Literal["clamp3", "clamp2", "none"]  # see clamp3/training/text_dropout.py
@@ -309,6 +305,10 @@ class ContrastConfig(Section):
         return self
 
 
+# It stands in paths and in commands.
+StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+
+
 class ClampStage(ContrastConfig):
     """One contrastive stage."""
 
@@ -332,7 +332,11 @@ class ClampConfig(SharedSpaceConfig):
     """CLaMP 3: three towers, trained stage after stage."""
 
     audio: AudioArchitecture
-    stages: Annotated[dict[str, ClampStage], Field(min_length=1)]  # in this order
+    # In this order. The schema, too, takes no other names.
+    stages: Annotated[
+        dict[StageName, ClampStage],
+        Field(min_length=1, json_schema_extra={"additionalProperties": False}),
+    ]
 
 
 class Clamp2Config(SharedSpaceConfig, ContrastConfig):
@@ -398,7 +402,7 @@ class MusicgenArchitecture(Section):
     codebook_size: Positive  # a power of 2
     codebooks: Positive  # codes in a frame
     hidden_size: Positive  # of the decoder
-    layers: Positive
+    layers: Layers
     heads: Positive
 
 

@@ -52,7 +52,7 @@ def classify_train(
     ] = False,
     folds: Annotated[int, typer.Option(min=2, help="Of the cross-validation.")] = 5,
     test: Annotated[
-        Path | None, typer.Option(metavar="FEATURES", help="Test on these; no cross-validation.")
+        str | None, typer.Option(metavar="FEATURES", help="Test on these; no cross-validation.")
     ] = None,
     inverse_l2: Annotated[
         float | None, typer.Option("--c", help="C of the L2 penalty; by inner folds else.")
@@ -137,6 +137,7 @@ def zero_shot(
 
     Prints id, label and the cosine with each label, parted by tabs.
     """
+    from clamp3.data.raw_files.folders import local_sources
     from clamp3.files import write_json
     from clamp3.retrieval import zero_shot as shots
     from clamp3.retrieval.classify_command import report_lines
@@ -145,7 +146,8 @@ def zero_shot(
     classes = shots.read_classes(labels)
     set_threads(threads)
     embedder = load_model(model, adapter=adapter, mert=mert, captioner=captioner, device=device)
-    found = shots.zero_shot(embedder, sources, classes, prompts or shots.DEFAULT_PROMPTS)
+    with local_sources(sources) as files:
+        found = shots.zero_shot(embedder, files, classes, prompts or shots.DEFAULT_PROMPTS)
     report = {"prompts": list(prompts or shots.DEFAULT_PROMPTS)}
     report["judged"] = shots.judged(found, truth, label_column) if truth else None
     typer.echo("\n".join(shots.lines(found)))

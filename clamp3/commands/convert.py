@@ -25,8 +25,11 @@ class Target(StrEnum):
 @tells_errors
 def convert(
     sources: Annotated[
-        list[Path],
-        typer.Argument(metavar="SOURCE…", help="Files or folders: ABC, MusicXML, MIDI, MTF."),
+        list[str],
+        typer.Argument(
+            metavar="SOURCE…",
+            help="Files, folders or archives, also by s3://…: ABC, MusicXML, MIDI, MTF.",
+        ),
     ],
     to: Annotated[Target, typer.Option(help="The form to write.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to.")],
@@ -48,19 +51,21 @@ def convert(
     in skipped.tsv. Stopped at any moment, the same command does the rest.
     """
     from clamp3.data.file_conversion import convert_files
+    from clamp3.data.raw_files.folders import local_sources
 
     if keep_metadata and to is not Target.mtf:
         raise ConfigError("--keep-metadata: only MTF can leave text events out (--to mtf)")
     try:
-        report = convert_files(
-            sources,
-            out,
-            to.value,
-            keep_metadata=keep_metadata,
-            workers=workers,
-            seconds_per_file=seconds_per_file,
-            force=force,
-        )
+        with local_sources(sources) as files:
+            report = convert_files(
+                files,
+                out,
+                to.value,
+                keep_metadata=keep_metadata,
+                workers=workers,
+                seconds_per_file=seconds_per_file,
+                force=force,
+            )
     except KeyboardInterrupt:
         typer.echo("stopped; what is done stays, and the same command does the rest", err=True)
         raise typer.Exit(130) from None

@@ -7,11 +7,23 @@ from typing import Annotated
 import typer
 
 from clamp3.commands.options import tells_errors
-from clamp3.config import LAYOUTS
 
 app = typer.Typer()
 
-Layout = StrEnum("Layout", [(name, name) for name in (*LAYOUTS, "m4_rag")])
+
+class Layout(StrEnum):
+    """Those of clamp3.config.LAYOUTS, which would take pydantic to import, and one more."""
+
+    wikimt = "wikimt"
+    wikimt_x = "wikimt_x"
+    midicaps = "midicaps"
+    lakh = "lakh"
+    song_describer = "song_describer"
+    musiccaps = "musiccaps"
+    labelled_scores = "labelled_scores"
+    labelled_performances = "labelled_performances"
+    labelled_recordings = "labelled_recordings"
+    m4_rag = "m4_rag"
 
 
 @app.command()

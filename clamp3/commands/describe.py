@@ -23,8 +23,11 @@ class Layout(StrEnum):
 @tells_errors
 def describe(
     embeddings: Annotated[
-        list[Path],
-        typer.Argument(metavar="EMBEDDINGS…", help="Tables of embeddings, folders of .npy files."),
+        list[str],
+        typer.Argument(
+            metavar="EMBEDDINGS…",
+            help="Tables of embeddings, folders of .npy files; also by s3://….",
+        ),
     ],
     metadata: Annotated[
         list[Path] | None,

@@ -76,6 +76,7 @@ def embed(
     could not be embedded, and why, stands in OUT with the ending .rejected.tsv, or in rejected.tsv
     of the folder. Stopped at any moment, the same command does the rest.
     """
+    from clamp3.data.raw_files.folders import local_sources
     from clamp3.retrieval.embed_command import embed_sources, listed_devices
     from clamp3.retrieval.embedder import load_model
 
@@ -97,15 +98,16 @@ def embed(
         abc_as_is=abc_as_is,
         keep_unit_length=keep_unit_length,
     )
-    rows_in, rejected = embed_sources(
-        embedder,
-        sources,
-        out,
-        npy=form is VectorForm.npy,
-        temporal=temporal,
-        workers=workers,
-        devices=names if len(names) > 1 else (),
-    )
+    with local_sources(sources) as files:
+        rows_in, rejected = embed_sources(
+            embedder,
+            files,
+            out,
+            npy=form is VectorForm.npy,
+            temporal=temporal,
+            workers=workers,
+            devices=names if len(names) > 1 else (),
+        )
     listing = out / "rejected.tsv" if form is VectorForm.npy else out.with_suffix(".rejected.tsv")
     _close(rows_in, rows_in - len(rejected), rejected, listing)
 

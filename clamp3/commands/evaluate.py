@@ -38,7 +38,7 @@ def evaluate(
         typer.Option(metavar="folder|COLUMN", help="Figures also for each kind of query."),
     ] = None,
     against: Annotated[
-        tuple[Path, Path] | None,
+        tuple[str, str] | None,
         typer.Option(metavar="QUERIES REFERENCES", help="The same by another model, to compare."),
     ] = None,
     json: ReportFile = None,

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Annotated
 
 import typer
 
-from clamp3.errors import Clamp3Error
+from clamp3.errors import Clamp3Error, ConfigError, machine_fault
 
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
 Sources = Annotated[
-    list[Path],
-    typer.Argument(metavar="SOURCE…", help="Files or folders: ABC, MusicXML, MIDI, MTF, text, …"),
+    list[str],
+    typer.Argument(
+        metavar="SOURCE…",
+        help="Files, folders or archives, also by s3://…: ABC, MusicXML, MIDI, MTF, text, …",
+    ),
 ]
 ModelSource = Annotated[
     str, typer.Option("--model", help="A model folder, or owner/name on the hub.")
@@ -39,7 +44,8 @@ BatchTokens = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all by default.")]
 EmbeddingSource = Annotated[
-    Path, typer.Argument(help="A table of embeddings, or a folder of .npy files.")
+    str,
+    typer.Argument(help="A table of embeddings, or a folder of .npy files; also by s3://…."),
 ]
 PairKey = Annotated[
     str,
@@ -84,12 +90,35 @@ def tells_errors(command: Callable) -> Callable:
     def wrapped(*args: object, **options: object) -> None:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
         try:
+            _refuse_addresses(options)
             command(*args, **options)
         except Clamp3Error as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from error
+        except (OSError, MemoryError, RuntimeError) as error:
+            told = machine_fault(error)
+            if told is None:
+                raise
+            typer.echo(f"error: {told}", err=True)
+            raise typer.Exit(1) from error
 
     return wrapped
+
+
+def _refuse_addresses(options: dict[str, object]) -> None:
+    """Raise ConfigError for an address where a path of this machine is needed.
+
+    What may lie elsewhere comes as text; a Path has lost a slash of `s3://`.
+    """
+    for name, value in options.items():
+        for path in value if isinstance(value, list | tuple) else [value]:
+            found = _ADDRESS.match(str(path)) if isinstance(path, Path) else None
+            if found:
+                raise ConfigError(
+                    f"{name.replace('_', '-')} {found[1]}://{str(path)[found.end() :]}: expected "
+                    "a path of this machine, which an address is not; what is written here can be "
+                    "copied there afterwards, and what is there here before"
+                )
 
 
 def set_threads(count: int | None) -> None:

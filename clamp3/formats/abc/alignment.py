@@ -48,26 +48,25 @@ def alignment_warnings(text: str) -> list[Misalignment]:
 
 @dataclass
 class _Group:
-    """An open tuplet, or the whole bar: what its notes are worth and how many are to come."""
+    """An open tuplet, or the whole bar: what its notes are worth and which of the bar is last."""
 
     ratio: Fraction
-    notes_left: float
+    last_note: float
     units: Fraction = Fraction(0)
 
 
 def _bar_units(bar: str) -> Fraction:
     """Length of a bar in units; broken rhythm moves time inside it and changes nothing."""
-    groups = [_Group(Fraction(1), math.inf)]
+    groups, notes = [_Group(Fraction(1), math.inf)], 0
     for token in _TIMED.finditer(_UNTIMED.sub("", bar).partition("&")[0]):
         if token["p"]:
             p = int(token["p"]) or 1
             q = int(token["q"] or _TUPLET_TIME.get(p, 2))
-            groups.append(_Group(Fraction(q, p), int(token["r"] or p)))
+            groups.append(_Group(Fraction(q, p), notes + int(token["r"] or p)))
             continue
         groups[-1].units += _note_units(token)
-        for group in groups:
-            group.notes_left -= 1
-        while groups[-1].notes_left <= 0:
+        notes += 1
+        while groups[-1].last_note <= notes:
             _close_tuplet(groups)
     while len(groups) > 1:
         _close_tuplet(groups)

@@ -1,5 +1,6 @@
 """From a sound file or its bytes to one mono waveform at the rate the front ends expect."""
 
+import codecs
 import io
 import logging
 import os
@@ -31,9 +32,16 @@ CONTAINERS = {  # first bytes that people mistake for what libsndfile reads
     (0, b"\xff\xf1"): "bare AAC",
     (0, b"\xff\xf9"): "bare AAC",
 }
-NO_SOUND = {(0, b"MThd"): "a MIDI file", (0, b"<"): "a web page or another markup document"}
+# What is never handed to ffmpeg: it would open the files that a playlist or a manifest names.
+NO_SOUND = {
+    (0, b"MThd"): "a MIDI file",
+    (0, b"<"): "a web page or another markup document",
+    (0, b"#EXTM3U"): "a playlist",
+    (0, b"ffconcat"): "a playlist",
+}
 READABLE = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM")
 SIZED = {b"RIFF": "little", b"FORM": "big"}  # files whose bytes 4 to 8 count what follows
+HEAD_BYTES = 4096  # with the blanks that may stand before markup
 STREAMED = 0x7FFF0000  # sizes from here on are those of a writer that could not know it
 
 _log = logging.getLogger(__name__)
@@ -135,19 +143,23 @@ def _name(file: "SoundFile | FfmpegFile") -> str:
 
 
 def _kind(head: bytes, kinds: dict[tuple[int, bytes], str]) -> str | None:
-    return next((name for (at, magic), name in kinds.items() if head[at:].startswith(magic)), None)
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    for (at, magic), name in kinds.items():
+        if head[at:].startswith(magic) or (at == 0 and text.startswith(magic)):
+            return name
+    return None
 
 
 def _head(source: Path | bytes) -> tuple[bytes, int]:
     """The first bytes and how many there are, which also tells whether there is a file to read."""
     if isinstance(source, bytes):
-        head, size = source[:16], len(source)
+        head, size = source[:HEAD_BYTES], len(source)
     else:
         try:
             if not stat.S_ISREG(os.stat(source).st_mode):
                 raise OSError("not a file")
             with open(source, "rb") as file:
-                head, size = file.read(16), os.path.getsize(source)
+                head, size = file.read(HEAD_BYTES), os.path.getsize(source)
         except (OSError, ValueError) as error:
             raise FormatError("unreadable_file", f"cannot be read: {error}") from error
     if not head:

@@ -19,7 +19,7 @@ AU_FLOAT = 6
 MAX_CHANNELS = 1024  # as many as libsndfile takes
 MAX_HEAD_BYTES = 2**16
 CLOSING_SECONDS = 60  # to end after the last sample
-# A playlist or an edit list may name further files, but none on the network.
+# An edit list may name further files, but none on the network; playlists do not come here.
 INPUT = ("-nostdin", "-hide_banner", "-loglevel", "error", "-protocol_whitelist", "file", "-i")
 OUTPUT = ("-map", "0:a:0", "-map_metadata", "-1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1")
 
