@@ -10,9 +10,9 @@ others filled in with the same texts. CPU time a piece is without what starting 
 on 50 pieces tells. Memory is that of the largest job. `embed` and `index` run a CLaMP 3 of 32
 dimensions with random weights, on the test split and on everything; `vectors` makes an index, exact
 and approximate, of two generated vectors of 768 dimensions a piece; `stores` and `pairs` are what a
-training reads when it starts: both stores, and a manifest with texts of M4-RAG's lengths. Below: by
-how much the time a piece differs between the sizes (aim: 20 %), and what one large score does to
-its part and to the others.
+training reads: both stores, and a manifest with texts of M4-RAG's lengths, gone through as at its
+start and then pair by pair in random order as in an epoch. Below: by how much the time a piece
+differs between the sizes (aim: 20 %), and what one large score does to its part and to the others.
 """
 
 import argparse
@@ -49,11 +49,13 @@ for folder in sys.argv[1:]:
     store = Store(folder)
     store.get(store.ids[0])
 """
-LOAD_PAIRS = """
-import sys
+READ_PAIRS = """
+import random, sys
 from pathlib import Path
 from clamp3.data.pairs import load_pairs
-load_pairs([Path(sys.argv[1])])
+pairs = load_pairs([Path(sys.argv[1])])
+for place in random.Random(0).sample(range(len(pairs)), len(pairs)):
+    pairs[place]
 """
 Command = list[str]
 
@@ -125,20 +127,19 @@ class Place:
     def paths(self, pattern: str, store: str) -> list[str]:
         return [pattern.format(store=store, part=part) for part in self.parts]
 
-    def convert(self, script: str, store: str, source: str) -> Work:
-        """A job for each part that is measured; the input has the name that the script gives it."""
-        given = "abc" if source == "abc" else "catalog"
+    def convert(self, script: str, store: str) -> Work:
+        """A job for each part that is measured."""
         return Work(
             [
                 self.script(
                     script,
-                    **{given: PART.format(store=source, part=part)},
+                    catalog=PART.format(store="catalog", part=part),
                     table=PART.format(store=store, part=part),
                     rejected=REJECTED.format(store=store, part=part),
                 )
                 for part in self.chosen
             ],
-            sum(self.rows(f"data/{source}/parts.tsv", part) for part in self.chosen),
+            sum(self.rows("data/catalog/parts.tsv", part) for part in self.chosen),
         )
 
     def rows(self, listing: str, part: str) -> int:
@@ -183,19 +184,25 @@ def parse(place: Place) -> Work:
 
 
 def abc(place: Place) -> Work:
-    return place.convert("convert_scores", "abc", "catalog")
+    return place.convert("convert_scores", "abc")
 
 
 def interleave(place: Place) -> Work:
-    return place.convert("interleave_scores", "interleaved", "abc")
+    command = place.script(
+        "interleave_scores",
+        abc="data/abc/parts.tsv",
+        out="data/interleaved",
+        listing="data/interleaved.tsv",
+    )
+    return Work([command], sum(place.rows("data/abc/parts.tsv", part) for part in place.parts))
 
 
 def mtf(place: Place) -> Work:
-    return place.convert("convert_performances", "mtf", "catalog")
+    return place.convert("convert_performances", "mtf")
 
 
 def list_stores(place: Place) -> Work:
-    stores = ("abc", "interleaved", "mtf", "features")
+    stores = ("abc", "mtf", "features")  # interleaving lists its own
     return Work([place.list_store(store) for store in stores], place.pieces)
 
 
@@ -203,10 +210,8 @@ def manifest(place: Place) -> Work:
     command = place.script(
         "build_manifests",
         collections=place.collections,
-        **{
-            store: f"data/{store}/parts.tsv"
-            for store in ("catalog", "interleaved", "mtf", "features")
-        },
+        **{store: f"data/{store}/parts.tsv" for store in ("catalog", "mtf", "features")},
+        interleaved="data/interleaved.tsv",
         rejected="data/catalog/rejected.parquet",
         passed=["data/abc/parts.tsv"],
         out="data/manifests",
@@ -258,7 +263,7 @@ def stores(place: Place) -> Work:
 def pairs(place: Place) -> Work:
     path = place.folder / "pairs.jsonl"
     made("pairs", path, "--pieces", place.pieces)
-    return Work([[sys.executable, "-c", LOAD_PAIRS, str(path)]], place.pieces)
+    return Work([[sys.executable, "-c", READ_PAIRS, str(path)]], place.pieces)
 
 
 STEPS: dict[str, Callable[[Place], Work]] = {
@@ -274,8 +279,8 @@ STEPS: dict[str, Callable[[Place], Work]] = {
     "stores": stores,
     "pairs": pairs,
 }
-STORES = {"abc": "abc", "interleave": "interleaved", "mtf": "mtf"}  # filled in after the step
-NEEDED = ("parse", "list", "manifest")  # whether or not they are measured
+STORES = {"abc": "abc", "mtf": "mtf"}  # filled in after the step
+NEEDED = ("parse", "interleave", "list", "manifest")  # whether or not they are measured
 ONLY_PDMX = ("embed", "index", "vectors", "pairs")
 
 
@@ -396,7 +401,7 @@ def skew(work: Path, bodies: Path, options: argparse.Namespace) -> None:
     skewed(f"{SKEWED_MEGABYTES[0]} MB of MIDI", place, ("mtf",))
 
 
-def skewed(what: str, place: Place, steps: Sequence[str] = ("abc", "interleave", "mtf")) -> None:
+def skewed(what: str, place: Place, steps: Sequence[str] = ("abc", "mtf")) -> None:
     for step in steps:
         shown, rejected = "", 0
         for command in STEPS[step](place).commands:

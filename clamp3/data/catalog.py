@@ -9,13 +9,12 @@ import pyarrow as pa
 from clamp3.config import CollectionConfig, ParseConfig, Splits
 from clamp3.data import pdmx
 from clamp3.data.layouts import LISTED, read_layout
-from clamp3.data.raw_files.addresses import parent, watched
+from clamp3.data.raw_files.addresses import parent
 from clamp3.data.raw_files.reading import RawFiles, local_copy
 from clamp3.data.rejected import close_step, write_rejected
 from clamp3.data.shards import shard_of
 from clamp3.data.sources import STAGE, Parsed
 from clamp3.data.splits import split_of
-from clamp3.errors import DataError
 from clamp3.files import write_table
 
 _TEXT, _WORDS = pa.string(), pa.list_(pa.string())
@@ -93,11 +92,8 @@ def build_catalog(
 
 
 def _read_collection(name: str, given: CollectionConfig, checks: dict) -> Parsed:
-    if given.layout not in LISTED and watched(given.path) != [given.path]:
-        raise DataError(
-            f"{given.path}: a collection of layout {given.layout} looks around in its folder, so "
-            "it must lie unpacked on this machine"
-        )
+    if given.layout not in LISTED:
+        return read_layout(given.layout, given.path, collection=name, **checks)
     with local_copy(given.path) as file:
         folder = parent(given.path)
         return read_layout(given.layout, file, collection=name, folder=folder, **checks)

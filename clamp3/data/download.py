@@ -12,7 +12,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
+from urllib.parse import urlsplit
 
 from clamp3.data.data_sets import RemoteFile
 from clamp3.errors import DataError
@@ -96,9 +97,10 @@ def _fetch_once(file: RemoteFile, part: Path, told: Told) -> bool:
         headers["Range"] = f"bytes={start}-"
     if version and version.tag:
         headers["If-Range"] = version.tag
-    request = urllib.request.Request(file.url, headers=headers)
+    request = urllib.request.Request(file.url, headers=headers)  # noqa: S310 - see RemoteFile
+    opener = urllib.request.build_opener(_Redirects)
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
+        with opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
             return _receive(file, response, part, start, told)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -108,6 +110,27 @@ def _fetch_once(file: RemoteFile, part: Path, told: Told) -> bool:
         raise DataError(f"{file.url}: HTTP {error.code} {error.reason}; {reason}") from error
     except (urllib.error.URLError, *_BROKEN) as error:
         raise _no_connection(file, error) from error
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to where it sends, but not from https to what anybody can change."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """See urllib. Raises DataError."""
+        if urlsplit(newurl).scheme not in {"https", urlsplit(req.full_url).scheme}:
+            raise DataError(
+                f"{req.full_url}: the server sends to {newurl}, which is not https; fetch the file "
+                "by hand if you trust it"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _receive(

@@ -1,8 +1,11 @@
 """Folders of labelled music to catalogue columns: one folder a label, or names as label_name."""
 
+import re
 from pathlib import Path, PurePosixPath
 
 from clamp3.data.music_folders import music_files
+from clamp3.data.raw_files.addresses import below
+from clamp3.data.raw_files.reading import RawFiles
 from clamp3.data.sources import Parsed, check_name, parse_rows
 from clamp3.errors import DataError, FormatError
 from clamp3.formats.modality import FileFormat, Modality
@@ -12,10 +15,11 @@ _FORMATS = {
     Modality.PERFORMANCE: (FileFormat.MIDI,),
     Modality.RECORDING: (FileFormat.AUDIO,),
 }
+_LINE_END = re.compile(r"\r\n?")
 _PATHS = {Modality.PERFORMANCE: "mid_path", Modality.RECORDING: "audio_path"}
 
 
-def parse_labelled(folder: Path, modality: Modality, *, collection: str) -> Parsed:
+def parse_labelled(folder: Path | str, modality: Modality, *, collection: str) -> Parsed:
     """The catalogue columns of the folder's music files of one modality, sorted, and the rejects.
 
     The label, which becomes the only genre, is the folder that holds the file
@@ -27,7 +31,6 @@ def parse_labelled(folder: Path, modality: Modality, *, collection: str) -> Pars
     is no text), `duplicate_id` (the same name twice in one label); reasons name the file. Raises
     DataError for a folder without such files.
     """
-    folder = Path(folder)
     paths = music_files(folder, _FORMATS[modality])
     if not paths:
         raise DataError(
@@ -42,10 +45,13 @@ def parse_labelled(folder: Path, modality: Modality, *, collection: str) -> Pars
 
     def read_piece(piece_id: str, row: dict) -> dict:
         label, _ = _label_and_name(row["path"])
-        return {**_files(folder / row["path"], modality), "genres": [label], "text": label}
+        address, size = below(str(folder), row["path"]), sizes[row["path"]]
+        return {**_piece(address, size, files, modality), "genres": [label], "text": label}
 
     rows = ((path, {"path": path}) for path in paths)
-    return parse_rows(rows, collection, name_of, read_piece)
+    with RawFiles() as files:
+        sizes = dict(zip(paths, files.sizes(below(str(folder), p) for p in paths), strict=True))
+        return parse_rows(rows, collection, name_of, read_piece)
 
 
 def _label_and_name(path: str) -> tuple[str, str]:
@@ -58,13 +64,14 @@ def _label_and_name(path: str) -> tuple[str, str]:
     return label, name
 
 
-def _files(path: Path, modality: Modality) -> dict:
+def _piece(address: str, size: int | None, files: RawFiles, modality: Modality) -> dict:
     """Where the music is; of ABC files what they hold."""
-    size = path.stat().st_size
     if not size:
         raise FormatError("empty_file", "the file is empty")
     if modality is not Modality.SCORE:
-        return {_PATHS[modality]: str(path)}
-    if path.suffix.lower() != ".abc":
-        return {"mxl_path": str(path), "leadsheet": None}
-    return {"mxl_path": None, "leadsheet": path.read_text(encoding="utf-8-sig")}
+        return {_PATHS[modality]: address}
+    if not address.lower().endswith(".abc"):
+        return {"mxl_path": address, "leadsheet": None}
+    found = files.fetch(address)
+    content = found if isinstance(found, bytes) else found.read_bytes()
+    return {"mxl_path": None, "leadsheet": _LINE_END.sub("\n", content.decode("utf-8-sig"))}

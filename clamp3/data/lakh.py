@@ -13,6 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from clamp3.data.music_folders import music_files
+from clamp3.data.raw_files.addresses import below, is_remote, local_path, parent
+from clamp3.data.raw_files.folders import names_below
+from clamp3.data.raw_files.reading import RawFiles
 from clamp3.data.sources import Parsed, check_name, parse_rows, require_file
 from clamp3.data.texts import PieceFacts, one_line_text, write_texts
 from clamp3.errors import DataError, FormatError
@@ -31,6 +34,7 @@ _LAYOUTS = {
     "lmd_matched": "A/B/C/TRABC…/<md5>.mid",
     "clean_midi": "<artist>/<title>.mid",
 }
+_MAX_LIST_BYTES = 1 << 30
 _VERSION = re.compile(r"\.\d+$")
 _SEPARATOR = "<SEP>"
 
@@ -42,7 +46,7 @@ class Track(NamedTuple):
     title: str | None
 
 
-def parse_lakh(folder: Path, *, collection: str = COLLECTION) -> Parsed:
+def parse_lakh(folder: Path | str, *, collection: str = COLLECTION) -> Parsed:
     """The catalogue columns of the MIDI files of one tree, sorted by path, and the rejects.
 
     `folder` is lmd_full, lmd_matched or clean_midi (or a folder that holds one of them and no
@@ -58,7 +62,7 @@ def parse_lakh(folder: Path, *, collection: str = COLLECTION) -> Parsed:
     Kinds of rejects: `bad_path` (lies elsewhere than the others), `bad_value`; reasons name the
     file. Raises DataError for a folder that holds no such tree, and for a damaged list.
     """
-    folder = _tree_folder(Path(folder))
+    folder = _tree_folder(str(folder))
     paths = music_files(folder, [FileFormat.MIDI])
     tree = _tree_of(folder, paths)
     place, titles, chosen = _PLACES[tree], {}, set(paths)
@@ -80,15 +84,16 @@ def parse_lakh(folder: Path, *, collection: str = COLLECTION) -> Parsed:
     def read_piece(piece_id: str, row: dict) -> dict | None:
         parts = place.fullmatch(row["path"]).groupdict()
         track = titles.get(parts.get("track", row["path"]), Track(None, None))
-        return _piece(piece_id, folder / row["path"], track) if row["path"] in chosen else None
+        address = below(folder, row["path"])
+        return _piece(piece_id, address, track) if row["path"] in chosen else None
 
     return parse_rows(((path, {"path": path}) for path in paths), collection, name_of, read_piece)
 
 
-def _piece(piece_id: str, path: Path, track: Track) -> dict:
+def _piece(piece_id: str, address: str, track: Track) -> dict:
     facts = PieceFacts(title=track.title, artists=track.artist)
     return {
-        "mid_path": str(path),
+        "mid_path": address,
         "title": track.title,
         "artists": track.artist,
         "background": write_texts(piece_id, facts).background,
@@ -96,14 +101,18 @@ def _piece(piece_id: str, path: Path, track: Track) -> dict:
     }
 
 
-def _tree_folder(folder: Path) -> Path:
-    inside = [name for name in TREES if (folder / name).is_dir()]
+def _tree_folder(folder: str) -> str:
+    if Path(local_path(folder)).is_dir():
+        inside = [name for name in TREES if Path(local_path(folder), name).is_dir()]
+    else:
+        tops = {name.partition("/")[0] for name in names_below(folder)}
+        inside = [name for name in TREES if name in tops]
     if len(inside) > 1:
         raise DataError(f"{folder}: holds {' and '.join(inside)}; name one of them")
-    return folder / inside[0] if inside else folder
+    return below(folder, inside[0]) if inside else folder
 
 
-def _tree_of(folder: Path, paths: list[str]) -> str:
+def _tree_of(folder: str, paths: list[str]) -> str:
     """The tree in whose layout most files lie, and at least one."""
     counts = {name: sum(map(bool, map(place.fullmatch, paths))) for name, place in _PLACES.items()}
     # A file of lmd_full also looks like an artist and a title.
@@ -138,7 +147,7 @@ def _first_versions(paths: list[str], titles: dict[str, Track]) -> Iterator[str]
             yield path
 
 
-def _best_places(folder: Path, paths: list[str]) -> set[str]:
+def _best_places(folder: str, paths: list[str]) -> set[str]:
     """For each file the path under the track that it most likely is."""
     scores = _match_scores(folder)
     best: dict[str, tuple[float, str]] = {}
@@ -151,18 +160,30 @@ def _best_places(folder: Path, paths: list[str]) -> set[str]:
     return {path for _, path in best.values()}
 
 
-def _beside(folder: Path, name: str) -> Path | None:
-    return next((p for p in (folder / name, folder.parent / name) if p.exists()), None)
+def _beside(folder: str, name: str, what: str) -> tuple[str, bytes]:
+    """A list in or beside the folder: its address and content; nothing where there is none."""
+    with RawFiles(max_bytes=_MAX_LIST_BYTES) as files:
+        for address in (below(folder, name), below(parent(folder), name)):
+            path = Path(local_path(address))
+            if not is_remote(address) and path.exists():
+                require_file(path, what)
+                return address, path.read_bytes()
+            try:
+                return address, files.fetch(address)
+            except FormatError as error:
+                if error.kind != "missing_file":
+                    raise DataError(f"{error}; expected {what}") from error
+    return "", b""
 
 
-def _match_scores(folder: Path) -> dict[str, dict[str, float]]:
-    path = _beside(folder, "match_scores.json")
-    if path is None:
+def _match_scores(folder: str) -> dict[str, dict[str, float]]:
+    what = "match_scores.json of the Lakh MIDI data set"
+    path, content = _beside(folder, "match_scores.json", what)
+    if not path:
         return {}
-    require_file(path, "match_scores.json of the Lakh MIDI data set")
     expected = "expected {track: {md5: score}}, as match_scores.json of Lakh has"
     try:
-        scores = json.loads(path.read_bytes())
+        scores = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); {expected}") from error
     if not isinstance(scores, dict):
@@ -176,14 +197,12 @@ def _match_scores(folder: Path) -> dict[str, dict[str, float]]:
     return scores
 
 
-def _tracks(folder: Path) -> dict[str, Track]:
+def _tracks(folder: str) -> dict[str, Track]:
     """By track id; of lines `TRAAA…<SEP>song id<SEP>artist<SEP>title`."""
-    path = _beside(folder, "unique_tracks.txt")
-    if path is None:
-        return {}
-    require_file(path, "unique_tracks.txt of the Million Song Dataset")
+    what = "unique_tracks.txt of the Million Song Dataset"
+    path, content = _beside(folder, "unique_tracks.txt", what)
     tracks = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(content.splitlines(), start=1):
         cells = line.decode("utf-8", "replace").split(_SEPARATOR)
         if len(cells) != 4:
             raise DataError(

@@ -7,14 +7,14 @@ each collection, modality and split, whether or not it has lines.
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path, PurePosixPath
 
 from clamp3.config import ManifestConfig
 from clamp3.data import pdmx
 from clamp3.data.rejected import Rejected, read_rejected, write_rejected
 from clamp3.data.sources import STAGE as PARSE_STAGE
-from clamp3.data.sources import guess_file, json_lines
+from clamp3.data.sources import PlacedLine, guess_file, placed_json_lines
 from clamp3.errors import DataError
 from clamp3.files import read_table, write_json, write_jsonl
 
@@ -198,19 +198,26 @@ def read_manifest(path: Path) -> list[dict]:
 
     Raises DataError naming the line that is not of this layout, and what the file looks like.
     """
+    return [line.content for line in placed_lines(path)]
+
+
+def placed_lines(path: Path) -> Iterator[PlacedLine]:
+    """The lines of `read_manifest` one by one, and where in the file they lie. Raises as it."""
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected a training manifest (JSON lines)")
-    rows = []
-    for number, line in json_lines(path):
+    is_known = False
+    for line in placed_json_lines(path):
         try:
-            rows.append(read_line(line))
+            row = read_line(line.content)
         except ValueError as error:
-            looks = f"; it looks like {guess_file(path)}" if not rows else ""
+            looks = "" if is_known else f"; it looks like {guess_file(path)}"
+            where = f"{path}, line {line.number}"
             raise DataError(
-                f"{path}, line {number}: {error}. Expected a line of a training manifest{looks}"
+                f"{where}: {error}. Expected a line of a training manifest{looks}"
             ) from error
-    return rows
+        is_known = True
+        yield line._replace(content=row)
 
 
 def read_line(line: dict | str) -> dict:

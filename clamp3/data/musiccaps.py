@@ -19,12 +19,15 @@ _ID_CHARACTERS = 11
 _IN_BRACKETS = re.compile(rf"\[([\w-]{{{_ID_CHARACTERS}}})\]")
 
 
-def parse_musiccaps(path: Path, *, collection: str = COLLECTION, eval_only: bool = True) -> Parsed:
+def parse_musiccaps(
+    path: Path, folder: str | None = None, *, collection: str = COLLECTION, eval_only: bool = True
+) -> Parsed:
     """The catalogue columns of the usable clips, in the order of the file, and the rejects.
 
     The id is the collection and the YouTube id. The data set has no sound: the recording is the
-    sound file below the folder of the CSV whose name begins with the id or has it in brackets
-    (`audio/<id>.wav`, `[<id>]-[30-40].wav`, `Title [<id>].opus`); clips without one are rejected.
+    sound file below `folder` (None: that of the CSV) whose name begins with the id or has it in
+    brackets (`audio/<id>.wav`, `[<id>]-[30-40].wav`, `Title [<id>].opus`); clips without one are
+    rejected.
     The caption is the description, the aspects are the tags. Clips of AudioSet's training set are
     left out unless `eval_only` is False.
 
@@ -33,7 +36,7 @@ def parse_musiccaps(path: Path, *, collection: str = COLLECTION, eval_only: bool
     """
     path = Path(path)
     rows = table_rows(path, _COLUMNS, _WHAT)
-    sounds = NamedFiles(path.parent, [FileFormat.AUDIO], _id_in)
+    sounds = NamedFiles(folder or path.parent, [FileFormat.AUDIO], _id_in)
     name_of = partial(_name_of, collection)
     read_piece = partial(_read_piece, sounds, eval_only)
     return parse_rows(rows, collection, name_of, read_piece)

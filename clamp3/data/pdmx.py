@@ -33,7 +33,7 @@ _TEXTS = ("title", "song_name", "subtitle", "composer_name", "artist_name", "pub
 _COUNTS = ("complexity", "n_tracks", "song_length.bars")
 _NUMBERS = ("notes_per_bar", "rating")
 _REQUIRED = ("path", "mxl", *_TEXTS, "genres", "tags", "tracks", *_COUNTS, *_NUMBERS)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _LARGEST_NUMBER = 1e9
 
 Reader = Callable[[str], object]  # raises ValueError for a bad cell

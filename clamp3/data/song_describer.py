@@ -22,21 +22,24 @@ class Track(NamedTuple):
     valid: bool
 
 
-def parse_song_describer(path: Path, *, collection: str = COLLECTION) -> Parsed:
+def parse_song_describer(
+    path: Path, folder: str | None = None, *, collection: str = COLLECTION
+) -> Parsed:
     """The catalogue columns of the tracks, in the order of the file, and the rejects.
 
     The file has one row a caption; a piece is a track, and its description all captions, one a
     line. Rows that tell more of a track count as `left_out`: they are no pieces of their own. The
-    id is the collection and the track id, the recording the sound file below the folder of the
-    CSV that is called so up to its first dot (`audio/00/1004300.2min.mp3`). `subsets` is `valid`
-    where a caption is of that subset.
+    id is the collection and the track id, the recording the sound file below `folder` (None: that
+    of the CSV) that is called so up to its first dot (`audio/00/1004300.2min.mp3`). `subsets` is
+    `valid` where a caption is of that subset.
 
     Kinds of rejects: `bad_row`, `bad_value`, `no_text`, `missing_files`, `ambiguous_files`;
     reasons name the row. Raises DataError where the file as a whole is something else.
     """
     path = Path(path)
     rows = table_rows(path, _COLUMNS, _WHAT)
-    sounds = NamedFiles(path.parent, [FileFormat.AUDIO], lambda name: name.split(".", 1)[0])
+    around = folder or path.parent
+    sounds = NamedFiles(around, [FileFormat.AUDIO], lambda name: name.split(".", 1)[0])
     tracks: dict[str, Track] = {}
     name_of = partial(_name_of, collection)
     parsed = parse_rows(rows, collection, name_of, partial(_read_piece, tracks, sounds))

@@ -14,6 +14,7 @@ from clamp3.data.rejected import Rejected
 from clamp3.errors import DataError, FormatError
 
 STAGE = "parse"
+_LINE_ENDS = ("\n", "\r")
 _PATHS_A_TASK = 2000
 _STAT_THREADS = 8  # a network file system answers many at once
 
@@ -108,10 +109,28 @@ def _known(names: set[str]) -> str | None:
 def json_lines(path: Path) -> Iterator[tuple[int, dict | str]]:
     """Yield (line number from 1, object) for each non-empty line; for a line that holds no JSON
     object, a sentence that says so stands in the object's place."""
-    with open(path, encoding="utf-8", errors="surrogateescape") as lines:
+    return ((line.number, line.content) for line in placed_json_lines(path))
+
+
+class PlacedLine(NamedTuple):
+    """A line of JSON lines: its number from 1, its bytes and where they begin, what they say."""
+
+    number: int
+    start: int
+    data: bytes
+    content: dict | str
+
+
+def placed_json_lines(path: Path) -> Iterator[PlacedLine]:
+    """The lines of `json_lines`, and where in the file they lie."""
+    start = 0
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as lines:
         for number, line in enumerate(lines, start=1):
+            data = line.encode("utf-8", "surrogateescape")
             if line.strip():
-                yield number, _json_object(line.removeprefix("\ufeff"))
+                text = line.rstrip("\r\n") + "\n" if line.endswith(_LINE_ENDS) else line
+                yield PlacedLine(number, start, data, _json_object(text.removeprefix("\ufeff")))
+            start += len(data)
 
 
 def _json_object(line: str) -> dict | str:

@@ -1,9 +1,9 @@
-"""Random access to the pieces of the Parquet stores, and to those in files of their own."""
+"""Random access to the pieces of the Parquet stores."""
 
 import logging
 import tempfile
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -13,12 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clamp3.errors import DataError, FormatError
+from clamp3.data.raw_files.addresses import below, is_remote, local_path
+from clamp3.data.raw_files.places import remote_names
+from clamp3.data.raw_files.reading import local_copies
+from clamp3.errors import DataError
 from clamp3.files import read_table
 
 COLUMNS = {".abc": "abc", ".mtf": "mtf", ".npy": "features"}  # a file's suffix, a store's column
-_PARTS = "part-*.parquet"
-_ROWS_AT_ONCE = 256
+PARTS = "part-*.parquet"
 IN_MEMORY_BYTES = 2**28  # of a store's rows; those of a larger one stay on disk
 _ROWS_A_CHUNK = 16  # read at once for any of them: features of five minutes are 3 MB
 
@@ -37,25 +39,27 @@ class _Rows(NamedTuple):
 class Store:
     """The texts or features of many pieces, by id.
 
-    `source` is a folder of `part-*.parquet` files or the files themselves, each with a column
-    `id` and one of `abc`, `mtf`, `features`. The columns are read once, whole, into Arrow memory
-    (about as many bytes as the texts have) when first asked for, and a row is then copied out of
-    its chunk: reading rows of Parquet one by one is thousands of times slower, and joining chunks
-    (`Table.take`) hundreds of times. Of more than `IN_MEMORY_BYTES` only the ids are held; the rows
-    are laid out in a file without a name beside the parts, which goes with this process.
+    `source` is a folder of `part-*.parquet` files or the files themselves, also by addresses (see
+    clamp3.data.raw_files), each with a column `id` and one of `abc`, `mtf`, `features`. The columns
+    are read once, whole, into Arrow memory (about as many bytes as the texts have) when first asked
+    for, and a row is then copied out of its chunk: reading rows of Parquet one by one is thousands
+    of times slower, and joining chunks (`Table.take`) hundreds of times. Of more than
+    `IN_MEMORY_BYTES` only the ids are held; the rows are laid out in a file without a name beside
+    the parts, or their copies, which goes with this process.
 
-    Raises DataError for unreadable parts, other columns, and an id that stands in two rows.
+    Raises DataError for unreadable parts, other columns, and an id that stands in two rows;
+    StorageError.
     """
 
-    def __init__(self, source: Path | Sequence[Path]):
+    def __init__(self, source: Path | str | Sequence[Path | str]):
         if isinstance(source, str | Path):
             self._where = str(source)
-            self._parts = sorted(Path(source).glob(_PARTS))
+            self._parts = parts_in(str(source))
         else:
-            self._parts = [Path(part) for part in source]
+            self._parts = [str(part) for part in source]
             self._where = ", ".join(map(str, self._parts[:2])) + (", …" * (len(self._parts) > 2))
         if not self._parts:
-            raise DataError(f"{self._where}: no {_PARTS} there; expected the parts of a store")
+            raise DataError(f"{self._where}: no {PARTS} there; expected the parts of a store")
 
     def __getstate__(self) -> dict:
         """Another process reads the parts itself: an open file cannot be sent."""
@@ -88,16 +92,17 @@ class Store:
         number = bisect_right(self._ends, row)
         start = self._ends[number - 1] if number else 0
         value = self._read.chunk(number)[row - start]
-        return value.as_py() if self.column != "features" else _frames(value)
+        return value.as_py() if self.column != "features" else frames_of(value)
 
     @cached_property
     def _read(self) -> _Rows:
-        try:
-            if _size_of(self._parts) > IN_MEMORY_BYTES:
-                return _laid_out(self._parts, self._where)
-        except (OSError, pa.ArrowException) as error:
-            log.info("%s: read into memory, not laid out in a file (%s)", self._where, error)
-        return _in_memory(self._parts, self._where)
+        with local_copies(self._parts) as parts:
+            try:
+                if _size_of(parts) > IN_MEMORY_BYTES:
+                    return _laid_out(parts, self._where)
+            except (OSError, pa.ArrowException) as error:
+                log.info("%s: read into memory, not laid out in a file (%s)", self._where, error)
+            return _in_memory(parts, self._where)
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -113,9 +118,16 @@ class Store:
         return rows
 
 
+def parts_in(folder: str) -> list[str]:
+    """The addresses of the parts in a folder, sorted; none where there is no such folder."""
+    if is_remote(folder):
+        return [below(folder, name) for name in remote_names(folder, PARTS)]
+    return [str(part) for part in sorted(Path(local_path(folder)).glob(PARTS))]
+
+
 def _in_memory(parts: Sequence[Path], where: str) -> _Rows:
     table = read_table(parts)
-    column = _column_of(table.column_names, where)
+    column = column_of(table.column_names, where)
     chunks = table[column].chunks
     return _Rows(column, table["id"].to_pylist(), list(map(len, chunks)), chunks.__getitem__)
 
@@ -126,7 +138,7 @@ def _laid_out(parts: Sequence[Path], where: str) -> _Rows:
     Read, not mapped into memory, so that nothing counts as this process's memory. Raises OSError
     and ArrowException where the parts cannot be read or the file cannot be written.
     """
-    column = _column_of(pq.read_schema(parts[0]).names, where)
+    column = column_of(pq.read_schema(parts[0]).names, where)
     ids: list[str] = []
     lengths: list[int] = []
     with tempfile.TemporaryFile(dir=parts[0].parent) as file:
@@ -153,7 +165,7 @@ def _size_of(parts: Sequence[Path]) -> int:
     )
 
 
-def _column_of(names: Sequence[str], where: object) -> str:
+def column_of(names: Sequence[str], where: object) -> str:
     """The column with the pieces. Raises DataError where there is none, or no id."""
     found = [name for name in COLUMNS.values() if name in names]
     if len(found) != 1 or "id" not in names:
@@ -164,146 +176,8 @@ def _column_of(names: Sequence[str], where: object) -> str:
     return found[0]
 
 
-def _frames(value: pa.ListScalar) -> np.ndarray:
+def frames_of(value: pa.ListScalar) -> np.ndarray:
     """`flatten`, not `values`, which forgets where a slice begins."""
     width = value.type.value_type.list_size
     flat = value.values.flatten().to_numpy(zero_copy_only=False)
     return flat.astype(np.float32, copy=True).reshape(-1, width)
-
-
-class PieceReader:
-    """Reads what a manifest's filepath names, a file of its own or a row of a store."""
-
-    def __init__(self, root: Path | str = "."):
-        self._root = Path(root)
-        self._stores: dict[Path, Store] = {}  # by folder of the parts
-        self._found: dict[Path, Path] = {}  # the folder of the parts, by folder of the filepath
-
-    def read(self, filepath: str) -> str | np.ndarray:
-        """The text of `.abc` and `.mtf`, or the features [F, E] float32 of `.npy`.
-
-        A file that exists is read as it is. Otherwise `data/interleaved/pdmx/Qm1.abc` is the row
-        `pdmx/Qm1` of the store in `data/interleaved`: the longest of its parents that holds
-        parts. Paths are relative to `root`; stores stay open.
-
-        Raises FormatError for a file that cannot be used (`empty_file`, `not_text`,
-        `bad_features`), DataError where there is neither file nor row.
-        """
-        path = self._root / filepath
-        if path.suffix not in COLUMNS:
-            raise DataError(f"{filepath}: expected a path that ends in {', '.join(COLUMNS)}")
-        if path.is_file():
-            return _read_features(path) if path.suffix == ".npy" else _read_text(path)
-        store, piece_id = self._find(path)
-        if store.column != COLUMNS[path.suffix]:
-            raise DataError(f"{filepath}: the store there holds {store.column}")
-        return store.get(piece_id)
-
-    def sources(self, filepaths: Sequence[str]) -> list[Path]:
-        """The files on disk that hold these pieces, each once: their own, or the parts of stores.
-
-        Raises DataError where there is neither file nor store.
-        """
-        found: dict[Path, None] = {}
-        folders: set[Path] = set()
-        for filepath in filepaths:
-            path = self._root / filepath
-            if path.is_file():
-                found[path] = None
-            elif (folder := self._folder_of(path)) not in folders:
-                folders.add(folder)
-                found |= dict.fromkeys(sorted(folder.glob(_PARTS)))
-        return list(found)
-
-    def stream(self, filepaths: Sequence[str]) -> Iterator[tuple[str, str | np.ndarray]]:
-        """Yield (filepath, piece) of each, as `read` gives it, a few rows of a store in memory.
-
-        Files of their own come first, then those of stores in the order of their parts.
-
-        Raises as `read` does.
-        """
-        stored: dict[Path, dict[str, str]] = {}  # of a store: filepaths by id and suffix
-        for filepath in filepaths:
-            path = self._root / filepath
-            if path.suffix not in COLUMNS or path.is_file():
-                yield filepath, self.read(filepath)
-            else:
-                folder = self._folder_of(path)
-                name = path.relative_to(folder).as_posix()
-                stored.setdefault(folder, {})[name] = filepath
-        for folder, wanted in stored.items():
-            yield from _stream_store(folder, wanted)
-
-    def _folder_of(self, path: Path) -> Path:
-        if path.parent not in self._found:
-            self._found[path.parent] = self._folder_of_parts(path)
-        return self._found[path.parent]
-
-    def _find(self, path: Path) -> tuple[Store, str]:
-        folder = self._folder_of(path)
-        if folder not in self._stores:
-            self._stores[folder] = Store(folder)
-        return self._stores[folder], path.relative_to(folder).with_suffix("").as_posix()
-
-    def _folder_of_parts(self, path: Path) -> Path:
-        for folder in path.parents:
-            if any(folder.glob(_PARTS)):
-                return folder
-            if folder == self._root:
-                break
-        raise DataError(f"{path}: no such file, and no store ({_PARTS}) in a folder above it")
-
-
-def _stream_store(folder: Path, wanted: dict[str, str]) -> Iterator[tuple[str, str | np.ndarray]]:
-    """The pieces of a store whose id with suffix is in `wanted`, with the filepaths there."""
-    left = dict(wanted)
-    for part in sorted(folder.glob(_PARTS)):
-        try:
-            with pq.ParquetFile(part, page_checksum_verification=True) as file:
-                column = _column_of(file.schema_arrow.names, part)
-                suffix = next(key for key, name in COLUMNS.items() if name == column)
-                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["id", column]):
-                    for name, value in zip(batch["id"].to_pylist(), batch[column], strict=True):
-                        if name + suffix in wanted:
-                            filepath = left.pop(name + suffix, None)
-                            if filepath is None:
-                                raise DataError(f"{part}: {name!r} stands in two rows of the store")
-                            yield filepath, _frames(value) if suffix == ".npy" else value.as_py()
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{part}: not a readable Parquet file ({error})") from error
-    if left:
-        raise DataError(
-            f"{folder}: no piece {next(iter(left.values()))!r} among the rows of the store"
-        )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FormatError("not_text", f"{path}: not UTF-8 text ({error})") from error
-    if not text.strip():
-        raise FormatError("empty_file", f"{path}: empty")
-    return text
-
-
-def _read_features(path: Path) -> np.ndarray:
-    try:
-        with open(path, "rb") as file:
-            features = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise FormatError(
-            "bad_features", f"{path}: not a .npy file of numbers ({error})"
-        ) from error
-    if features.dtype.kind != "f":
-        raise FormatError("bad_features", f"{path}: {features.dtype}, expected floating point")
-    if features.ndim == 3 and len(features) == 1:
-        features = features[0]
-    if features.ndim != 2 or 0 in features.shape:
-        shape = list(features.shape)
-        raise FormatError("bad_features", f"{path}: shape {shape}, expected [F, E] or [1, F, E]")
-    with np.errstate(over="ignore"):
-        features = features.astype(np.float32)
-    if not np.isfinite(features).all():
-        raise FormatError("bad_features", f"{path}: has numbers that are not finite")
-    return features

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from clamp3.data.music_folders import NamedFiles
+from clamp3.data.raw_files.addresses import below
 from clamp3.data.sources import (
     Parsed,
     check_name,
@@ -25,24 +26,31 @@ COLLECTION = "wikimt"
 _UNFIT = re.compile(r'[/\\:*?"<>|]')  # what archives replace in file names
 
 
-def parse_wikimt(path: Path, *, collection: str = COLLECTION, check_files: bool = False) -> Parsed:
+def parse_wikimt(
+    path: Path,
+    folder: str | None = None,
+    *,
+    collection: str = COLLECTION,
+    check_files: bool = False,
+) -> Parsed:
     """The catalogue columns of the usable pieces, in the order of the file, and the rejects.
 
     The id is the collection and `<artist> - <title>`. The score is the MusicXML file of that name
-    below the folder of the JSONL, letters in any case; older copies that hold ABC in `music` need
-    none. Without `check_files` it is taken to lie beside the JSONL and not looked for. Background
-    and text are written from title and artist, `description` and `genre` are those of the file.
+    below `folder` (None: that of the JSONL), letters in any case; older copies that hold ABC in
+    `music` need none. Without `check_files` it is taken to lie in `folder` and not looked for.
+    Background and text are written from title and artist, `description` and `genre` are those of
+    the file.
 
     Kinds of rejects: `bad_row`, `bad_value`, `duplicate_id`, `no_text`, and with `check_files`
     `missing_files`, `ambiguous_files`; reasons name the line. Raises DataError where the file as
     a whole is something else.
     """
-    path = Path(path)
+    path, folder = Path(path), folder or str(Path(path).parent)
     require_file(path, "WikiMT (wikimusictext.jsonl)")
     formats = [FileFormat.MUSICXML] if check_files else []
-    scores = NamedFiles(path.parent, formats, lambda name: _key(Path(name).stem))
+    scores = NamedFiles(folder, formats, lambda name: _key(Path(name).stem))
     name_of = partial(_name_of, collection)
-    read_piece = partial(_read_piece, path.parent, scores if check_files else None)
+    read_piece = partial(_read_piece, folder, scores if check_files else None)
     keys = ("title", "artist", "genre", "description")
     return parse_lines(path, collection, keys, name_of, read_piece)
 
@@ -59,7 +67,7 @@ def _name_of(collection: str, line: dict) -> str:
     return f"{collection}/{check_name(_UNFIT.sub('_', name))}"
 
 
-def _read_piece(folder: Path, scores: NamedFiles | None, piece_id: str, line: dict) -> dict:
+def _read_piece(folder: str, scores: NamedFiles | None, piece_id: str, line: dict) -> dict:
     music = line.get("music")
     if music is not None and not isinstance(music, str):
         raise ValueError(f"music is {type(music).__name__}, expected ABC text")
@@ -74,7 +82,7 @@ def _read_piece(folder: Path, scores: NamedFiles | None, piece_id: str, line: di
     leadsheet = (music or "").strip() or None
     score = None
     if not leadsheet:
-        score = scores.find(_key(name)) if scores else str(folder / f"{name}.mxl")
+        score = scores.find(_key(name)) if scores else below(folder, f"{name}.mxl")
     if not (description or "").strip() and not facts.genres:
         raise FormatError("no_text", "neither genre nor description")
     return {

@@ -8,12 +8,18 @@ from samples import SAMPLES, put
 from typer.testing import CliRunner
 
 from clamp3.cli import app
+from clamp3.commands.dataset import Layout
+from clamp3.config import LAYOUTS
 from clamp3.data.manifests import read_manifest
 from clamp3.retrieval.keys import name_key
 
 
 def run(*arguments):
     return CliRunner().invoke(app, ["dataset", *map(str, arguments)])
+
+
+def test_the_command_knows_every_layout():
+    assert [layout.value for layout in Layout] == [*LAYOUTS, "m4_rag"]
 
 
 @pytest.mark.parametrize("name", SAMPLES)

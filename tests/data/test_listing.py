@@ -51,6 +51,21 @@ def test_the_listing_changes_with_any_table_and_with_nothing_else(store):
 
 
 def test_another_file_is_refused(store):
+    path = store / "parts.tsv"
+    whole = listed(store).encode()
+    for cut, message in (
+        (whole[: len(whole) // 3], r"parts.tsv: \[.*is the file damaged"),
+        (whole[: whole.index(b"part-00001")], "parts.tsv: names 1 of 2 parts; is the file cut"),
+        (whole[: whole.index(b"rejected-part-00001")], "parts.tsv: names 1 of 2 parts"),
+        (whole.replace(b"part", b"\xff", 1), "not a readable listing"),
+        (whole.replace(b"\t", b" "), "begins with"),
+    ):
+        path.write_bytes(cut)
+        with pytest.raises(DataError, match=message):
+            listed_parts(path)
+    path.unlink()
+    with pytest.raises(DataError, match=r"not a readable listing .*No such file"):
+        listed_parts(path)
     (store / "parts.tsv").write_text("step\tloss\n")
     with pytest.raises(DataError, match=r"parts.tsv: begins with \['step', 'loss'\]"):
         listed_parts(store / "parts.tsv")

@@ -8,8 +8,8 @@ import pytest
 from clamp3.config import ManifestConfig
 from clamp3.data.catalog import SCHEMA
 from clamp3.data.manifests import build_manifests, manifest_names, read_manifest
+from clamp3.data.piece_reader import PieceReader
 from clamp3.data.rejected import Rejected, read_rejected, write_rejected
-from clamp3.data.store import PieceReader
 from clamp3.errors import DataError
 from clamp3.files import sha256_of, write_table
 

@@ -154,12 +154,6 @@ def test_lists_of_collections_lie_there_too(corpus, tmp_path, memory):
     assert run_stages(memory, tmp_path, collections=collections(memory)) == here
 
 
-def test_collections_that_are_folders_must_lie_here(corpus, tmp_path):
-    given = {"lakh": {"layout": "lakh", "path": "s3://bucket/lmd_full"}}
-    with pytest.raises(DataError, match=r"^s3://bucket/lmd_full: a collection of layout lakh"):
-        run_stages(str(corpus), tmp_path, collections=given)
-
-
 # Archives
 
 

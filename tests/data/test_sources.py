@@ -26,7 +26,7 @@ from clamp3.errors import DataError, FormatError
 @pytest.mark.parametrize(
     ("content", "guess"),
     [
-        (gzip.compress(b"path,mxl"), "a gzip file"),
+        (gzip.compress(b"path,mxl", mtime=0), "a gzip file"),
         (b"PK\x03\x04rest", "a ZIP archive"),
         (b"PAR1rest", "a Parquet file"),
         (b"MThd\x00\x00\x00\x06", "a MIDI file"),

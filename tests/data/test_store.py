@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clamp3.data.store import PieceReader, Store
+from clamp3.data.piece_reader import PieceReader
+from clamp3.data.store import Store
 from clamp3.errors import DataError, FormatError
 from clamp3.files import write_table
 

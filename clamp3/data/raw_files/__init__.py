@@ -5,4 +5,5 @@ places          bytes of files here and elsewhere, asked for again when nobody a
 archive_index   where the members of an archive lie
 archives        members of tar and zip archives, in any order
 reading         files by address: what the stages use
+folders         what lies below an address, and copies of it
 """

@@ -7,12 +7,19 @@ unpack to (`data/pdmx/mxl/…` in `data/pdmx/mxl.tar.gz`); a folder that is ther
 """
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from clamp3.errors import ConfigError
+
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 _LOCAL = "file://"
+# A password before the name of the server, or the signature of an address made for one person.
+_SECRET = re.compile(
+    r"(?<=://)[^/?#@]*:[^/?#@]*@|[?&](?:x-[a-z]+-)?(?:signature|sig|token|key|password)=.*", re.I
+)
 
 
 class Member(NamedTuple):
@@ -27,6 +34,19 @@ def is_remote(address: str) -> bool:
     return "://" in address and not address.startswith(_LOCAL)
 
 
+def refuse_secret(address: str) -> None:
+    """Raise ConfigError for an address with a password or a signature in it.
+
+    Addresses stand in tables, logs and messages, which others may read.
+    """
+    if _SECRET.search(address):
+        raise ConfigError(
+            f"{_SECRET.sub('***', address)}: there is a secret in this address, which would stand "
+            "in tables and logs; leave it to the environment or the settings of the server's "
+            "client (for s3://: AWS_ACCESS_KEY_ID or ~/.aws, for others: fsspec's configuration)"
+        )
+
+
 def local_path(address: str) -> str:
     """The path of an address that is not remote."""
     return address.removeprefix(_LOCAL)
@@ -35,6 +55,15 @@ def local_path(address: str) -> str:
 def parent(address: str) -> str:
     """The address of the folder that something lies in; `.` for a bare file name."""
     return address.rpartition("/")[0] or "."
+
+
+def below(folder: str, name: str) -> str:
+    """The address of what has this name, as `a/b.mid`, below a folder."""
+    return (
+        f"{folder.rstrip('/')}/{name}"
+        if is_remote(folder)
+        else str(Path(local_path(folder)) / name)
+    )
 
 
 def find_member(

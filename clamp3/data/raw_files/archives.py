@@ -37,6 +37,15 @@ class Archive:
         """All members, in the order of the archive, as they can be asked for."""
         return [name.removeprefix(self._top) for name in self._rows if not is_hidden(name)]
 
+    def names_below(self, folder: str) -> list[str]:
+        """The members below a folder (of all, if it has no name), as they are called from there."""
+        start = f"{folder}/" if folder else ""
+        names = [name for name in self._rows if not is_hidden(name)]
+        for top in (self._top + start, start):
+            if found := [name[len(top) :] for name in names if name.startswith(top)]:
+                return found
+        return []
+
     def size(self, name: str) -> int | None:
         """The bytes of a member's content; None where there is no such member."""
         row = self._row(name)

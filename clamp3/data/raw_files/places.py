@@ -11,10 +11,12 @@ import os
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from clamp3.data.raw_files.addresses import is_remote, local_path
+from clamp3.data.raw_files.addresses import is_remote, local_path, refuse_secret
 from clamp3.errors import DataError, StorageError
+from clamp3.files import sha256_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -40,6 +42,10 @@ class LocalBytes:
         status = os.fstat(self._file)
         self.name, self.size = path, status.st_size
         self.version = f"{status.st_size} {status.st_mtime_ns}"
+
+    def __reduce__(self) -> tuple:
+        """Another process opens the file itself."""
+        return LocalBytes, (self.name,)
 
     def read(self, start: int, length: int) -> bytes:
         """The bytes from `start` on, fewer at the end of the file."""
@@ -96,6 +102,13 @@ def open_bytes(address: str) -> LocalBytes | RemoteBytes:
     return RemoteBytes(address) if is_remote(address) else LocalBytes(local_path(address))
 
 
+def content_of(address: str) -> str:
+    """What stands for the content of a file: its SHA-256, elsewhere size and ETag or time."""
+    if is_remote(address):
+        return RemoteBytes(address).version
+    return sha256_of(Path(local_path(address)))
+
+
 def buffered(source: LocalBytes | RemoteBytes) -> io.BufferedReader:
     """A file to read from beginning to end: elsewhere in few, large requests."""
     block = _BLOCK_BYTES if isinstance(source, RemoteBytes) else 1 << 18
@@ -149,6 +162,18 @@ def remote_files(folder: str) -> dict[str, int]:
         return {}
 
 
+def remote_names(folder: str, pattern: str) -> list[str]:
+    """The names of what lies in a folder and fits, such as `part-*.parquet`, sorted."""
+
+    def fitting(fs: "AbstractFileSystem", path: str) -> list[str]:
+        return sorted(name.rpartition("/")[2] for name in fs.glob(f"{path}/{pattern}"))
+
+    try:
+        return ask(folder, fitting)
+    except _ABSENT:
+        return []
+
+
 def ask(address: str, question: Callable[["AbstractFileSystem", str], Answer]) -> Answer:
     """What `question` makes of the file system of an address and the path there.
 
@@ -182,6 +207,7 @@ def _said(error: Exception) -> str:
 
 
 def _file_system(address: str) -> tuple["AbstractFileSystem", str]:
+    refuse_secret(address)
     import fsspec
 
     try:

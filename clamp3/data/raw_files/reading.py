@@ -37,7 +37,7 @@ class RawFiles:
     """Reads what addresses name, a file at a time; archives stay open.
 
     `upcoming` are the addresses in the order in which they will be asked for: what lies elsewhere
-    is fetched ahead, some at once. A file of more than `max_bytes` is refused, and a member that
+    is fetched ahead, `ahead` at once. A file of more than `max_bytes` is refused, and a member that
     is packed tighter than `max_ratio`. As a context manager it lets go of what is under way.
     """
 
@@ -47,6 +47,7 @@ class RawFiles:
         *,
         max_bytes: int = DEFAULT_LIMITS.max_document_bytes,
         max_ratio: float = DEFAULT_LIMITS.max_compression_ratio,
+        ahead: int = _AHEAD,
     ):
         self._max_bytes, self._max_ratio = max_bytes, max_ratio
         self._archives: dict[str, Archive] = {}
@@ -54,7 +55,8 @@ class RawFiles:
         self._plain: set[str] = set()  # folders that are in no archive
         self._upcoming = (address for address in upcoming if is_remote(address))
         self._under_way: dict[str, Future] = {}
-        self._pool = ThreadPoolExecutor(_AHEAD)  # starts no thread before it is needed
+        self._ahead = ahead
+        self._pool = ThreadPoolExecutor(ahead)  # starts no thread before it is needed
 
     def __enter__(self) -> "RawFiles":
         return self
@@ -102,7 +104,7 @@ class RawFiles:
         return self._read_member(address, self._member(address))
 
     def _fetch_remote(self, address: str) -> bytes:
-        for coming in islice(self._upcoming, _AHEAD - len(self._under_way)):
+        for coming in islice(self._upcoming, self._ahead - len(self._under_way)):
             member = self._known_member(coming)
             # Archives are opened here, as threads would open one twice.
             archive = self._open(member.archive) if member else None
@@ -202,9 +204,12 @@ def _copy(address: str, copy: Path) -> None:
 
 
 def _find(folder: str) -> Member | None:
-    if is_remote(folder):
-        return find_member(folder, is_remote_file, is_remote_folder)
-    return find_local_member(folder)
+    return find_remote_member(folder) if is_remote(folder) else find_local_member(folder)
+
+
+def find_remote_member(address: str) -> Member | None:
+    """`find_member` elsewhere. Raises StorageError."""
+    return find_member(address, is_remote_file, is_remote_folder)
 
 
 def _common_folder(addresses: Sequence[str]) -> str:
