@@ -130,7 +130,8 @@ def engine(embedder: Embedder, folder: Path, device: str) -> Timed:
     """The embeddings as `clamp3 embed` makes them."""
     start = seconds_now(device)
     found = embedder.embed_files(folder)
-    assert not found.rejected, found.rejected
+    if found.rejected:
+        raise SystemExit(f"rejected: {found.rejected}")
     return Timed(found.embeddings, seconds_now(device) - start)
 
 

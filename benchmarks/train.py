@@ -7,7 +7,8 @@ batch, with real pieces where there are recordings of them (set CLAMP3_GOLDENS) 
 else. The plain step pads to 512 patches of 64 characters and 128 tokens, multiplies one-hot
 matrices, writes attention out and decodes all 64 characters of every patch; both have the same
 weights and the loss of both is printed. By turns, CPU seconds (on a GPU wall seconds). Then how
-fast batches are made by 0, 1 and 2 workers, and how much of its time a training waits for them.
+fast batches are made by 0, 1 and 2 workers, how much longer it takes to read texts of M4-RAG's
+lengths from their manifest than to hold them, and how much of its time a training waits for data.
 The published size needs 12 GB and some minutes; on a GPU it also tells the share of the device's
 speed and the largest batch of pairs that fits.
 """
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import torch
 from embed import inputs, matmul_rate, seconds_now, spread
+from made_corpora import write_pairs
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -30,12 +32,15 @@ from transformers.activations import ACT2FN
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
 from clamp3.config import ClampConfig, M3Config, Params, load_params
-from clamp3.data.pairs import Pair
+from clamp3.data.manifests import read_manifest
+from clamp3.data.pairs import Pair, load_pairs
+from clamp3.files import write_jsonl
 from clamp3.models.clamp import build_clamp
 from clamp3.models.m3 import CHARACTERS, PAD, M3Model, PatchEncoder
 from clamp3.models.tokenizer import train_tokenizer
+from clamp3.randomness import generator
 from clamp3.training.batches import Padded
-from clamp3.training.contrast import Contrast, ContrastiveTask, PairBatch, Pieces
+from clamp3.training.contrast import Contrast, ContrastiveTask, PairBatch, Pieces, said_of
 from clamp3.training.loader import BatchLoader
 from clamp3.training.m3 import M3Batch, M3Task
 from clamp3.training.music import SymbolicMusic
@@ -45,6 +50,7 @@ from clamp3.training.task import Batch, Task
 WINDOW, TOKENS = 512, 128
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SUFFIXES = {"performances": "mtf", "scores": "abc"}
+PAIRS = 640  # of which batches are made with texts read and held
 TRIED_PAIRS = 2**16  # at most, when the largest batch is looked for
 
 
@@ -65,7 +71,8 @@ def write_pieces(folder: Path, kind: str, count: int) -> list[str]:
     for path, text in zip(paths, spread(inputs(kind), count), strict=False):
         path.write_text(text, encoding="utf-8")
     found = [str(path) for path in paths if path.exists()]
-    assert found, "no recordings, and no demo corpus: run `snakemake corpus`"
+    if not found:
+        raise SystemExit("no recordings, and no demo corpus: run `snakemake corpus`")
     return found
 
 
@@ -113,7 +120,8 @@ def clamp_task(
     contrast = Contrast("symbolic", len(paths), "none", 0.0, "dot", 1.0)
     task = ContrastiveTask("bench", model, words, contrast, 0, "")
     pairs = [Pair(path, (path,), {"analysis": t}) for path, t in zip(paths, texts, strict=True)]
-    pieces = Pieces(pairs, SymbolicMusic(paths, settings.architecture.patch_size))
+    music = SymbolicMusic(paths, settings.architecture.patch_size)
+    pieces = Pieces(pairs, music, b"".join(map(said_of, pairs)))
     task.learn_from(pieces, pieces)
     return task
 
@@ -227,6 +235,27 @@ def loading(task: ContrastiveTask, batch_size: int) -> None:
         print(f"batches made by {workers} workers: {rounds * count / seconds:.0f} pieces/s")
 
 
+def reading(task: ContrastiveTask, folder: Path, batch_size: int) -> None:
+    """Print what batches cost whose texts are read from their manifest, and held in memory."""
+    write_pairs(folder / "long.jsonl", PAIRS)
+    kept = [pair.filepaths for pair in task.pieces.pairs]
+    lines = read_manifest(folder / "long.jsonl")
+    own = [line | {"filepaths": kept[n % len(kept)]} for n, line in enumerate(lines)]
+    write_jsonl(folder / "long.jsonl", own)
+    read = load_pairs([folder / "long.jsonl"])
+    order = generator(0, "reading").permutation(len(read)).tolist()
+    seconds: dict[str, list[float]] = {"held": [], "read": []}
+    for epoch in range(5):
+        for how, pairs in (("held", list(read)), ("read", read)):
+            task.pieces = replace(task.pieces, pairs=pairs)
+            begun = time.process_time()
+            for start in range(0, len(order), batch_size):
+                task.collate(epoch, order[start : start + batch_size])
+            seconds[how].append(time.process_time() - begun)
+    held, own = (1000 * min(seconds[how]) / len(order) for how in ("held", "read"))
+    print(f"a pair of long texts: held {held:.3f} ms, read {own:.3f} ms, x{own / held:.2f}")
+
+
 def waiting(task: ContrastiveTask, settings: M3Config, batch_size: int) -> None:
     """Print the share of its time that a training waits for data, without and with a worker."""
     learning = dict(task.model.named_parameters())
@@ -295,6 +324,8 @@ def main() -> None:
         task.contrast = replace(task.contrast, instrument_dropout=0.9)
         loading(task, 32)
         waiting(task, small, 32)
+        task.contrast = replace(task.contrast, text_dropout="clamp3")
+        reading(task, Path(place), 32)
         if options.device == "cuda":
             print(f"peak memory of the GPU {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
             print(f"largest batch, bf16: {largest_batch(settings, config, six)} pairs")

@@ -10,6 +10,28 @@
 Messages say where, what was found, what was expected, and the likely mistake.
 """
 
+import errno
+import os
+import re
+
+# What memory that cannot be had is called by those who have no error of its own for it.
+_NO_MEMORY = re.compile(
+    r"(?i)out of memory|allocate memory|not enough memory|os error 12|bad_alloc"
+    r"|(start new|launch worker) thread|could not create a primitive"
+)
+_ADVICE = {
+    errno.ENOSPC: "free some, or give it another folder",
+    errno.EDQUOT: "free some, or ask for a larger quota",
+    errno.EFBIG: "is there a limit on the size of files (ulimit -f)?",
+    errno.EROFS: "give it another folder",
+    errno.EACCES: "does it belong to another user?",
+    errno.EPERM: "does it belong to another user?",
+    errno.ENOENT: "was it moved or removed meanwhile?",
+    errno.ESTALE: "was it moved or removed meanwhile?",
+    errno.EIO: "is the disk damaged, or the network down?",
+    errno.EMFILE: "is there a limit on open files (ulimit -n)?",
+}
+
 
 class Clamp3Error(Exception):
     """Base of all errors that a user can cause and mend."""
@@ -47,3 +69,29 @@ class StorageError(DataError):
 
 class CheckpointError(Clamp3Error):
     """Weights, a tokenizer or an adapter are damaged or do not fit the model."""
+
+
+def machine_fault(error: BaseException) -> str | None:
+    """What to tell a person of an error that the machine caused; None for all others.
+
+    Files that cannot be read or written, and memory that is not there: no fault of the program,
+    though libraries raise such errors with a traceback and often without the file's name. Nor is a
+    file damaged because there was no memory to read it.
+    """
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        return (
+            f"out of memory ({str(error).partition(chr(10))[0] or type(error).__name__}): give the "
+            "job more (Snakemake: --set-resources RULE:mem_mb=…), or let it take less at once "
+            "(batch_size, batch_tokens, chunk)"
+        )
+    if not isinstance(error, OSError) or not error.errno:
+        return None
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return ": ".join([" → ".join(names) or "a file", advised(error)])
+
+
+def advised(error: OSError) -> str:
+    """What the system says of a file, and the likely reason."""
+    advice = _ADVICE.get(error.errno)
+    said = os.strerror(error.errno) if error.errno else str(error)
+    return "; ".join(filter(None, [said, advice]))

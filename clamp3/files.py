@@ -1,18 +1,28 @@
 """Files that are either complete or not there: atomic writing, Parquet, JSON, hashes."""
 
+import errno
+import fcntl
+import glob
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.lib import format as npy
 
-from clamp3.errors import DataError
+from clamp3.errors import DataError, StorageError, advised
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # what only writing meets
+ABANDONED_SECONDS = 60  # a draft's age from which nobody is about to lock it
 
 ROWS_PER_GROUP = 8192  # text and metadata: compact, and one group still fits a cache
 
@@ -22,20 +32,80 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary sibling to write to; it takes the place of `path` when the block ends well.
 
     Works for a file and for a folder (then the block creates the folder). After an exception or
-    a kill `path` is as it was before.
+    a kill `path` is as it was before; what a kill leaves of a draft, a later call removes.
+
+    Raises StorageError, in place of what the block raises, where there is no room or no right to
+    write.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    with _told_of_writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    lock = _held(workplace)
     try:
+        _remove_abandoned(path, workplace)
         draft = workplace / path.name
-        yield draft
-        _flush(draft)
-        if path.is_dir() and not path.is_symlink():
-            os.replace(path, workplace / "replaced")
-        os.replace(draft, path)
+        with _told_of_writing(path, _UNWRITABLE):
+            try:
+                yield draft
+            except StorageError as error:  # of a file in the draft of a folder
+                raise StorageError(str(error).replace(str(draft), str(path))) from error
+        with _told_of_writing(path):
+            _flush(draft)
+            if path.is_dir() and not path.is_symlink():
+                os.replace(path, workplace / "replaced")
+            os.replace(draft, path)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
+        os.close(lock)
+
+
+def _held(workplace: Path) -> int:
+    """A descriptor of a draft's folder, locked so that others see that it is being written."""
+    lock = os.open(workplace, os.O_RDONLY)
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock
+
+
+def _remove_abandoned(path: Path, workplace: Path) -> None:
+    """Remove drafts of processes that were killed while they wrote the same path."""
+    now = workplace.stat().st_mtime  # by the clock of that file system
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        with suppress(OSError):  # gone meanwhile, or somebody's at work
+            if other == workplace or now - other.stat().st_mtime < ABANDONED_SECONDS:
+                continue
+            lock = os.open(other, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(other, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+@contextmanager
+def _told_of_writing(path: Path, numbers: Iterable[int] | None = None) -> Iterator[None]:
+    """StorageError that names `path` where the block cannot write; `numbers`: for these alone."""
+    try:
+        yield
+    except OSError as error:
+        if numbers is not None and error.errno not in numbers:
+            raise
+        raise StorageError(f"{path}: cannot be written: {advised(error)}") from error
+    except Exception as error:
+        number = _number_in(str(error))
+        if isinstance(error, DataError) or not number:
+            raise
+        told = advised(OSError(number, os.strerror(number)))
+        raise StorageError(f"{path}: cannot be written: {told}") from error
+
+
+def _number_in(text: str) -> int | None:
+    """The error number that a library which writes by itself puts into words."""
+    if "PytorchStreamWriter" in text or "unexpected pos" in text:
+        return errno.ENOSPC  # torch.save, which does not say which
+    found = re.search(r"\(os error (\d+)\)", text)  # Rust
+    return int(found[1]) if found and int(found[1]) in _UNWRITABLE else None
 
 
 def _flush(draft: Path) -> None:
@@ -73,15 +143,15 @@ def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict]]:
     """Yield (line number from 1, object) for each non-empty line.
 
-    Raises DataError that names file and line where a line is not a JSON object.
+    Raises DataError that names file and line where a line is not a JSON object in UTF-8.
     """
-    with open(path, encoding="utf-8") as lines:
+    with open(path, "rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
+                row = json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}, line {number}: not JSON ({error})") from error
             if not isinstance(row, dict):
                 raise DataError(
@@ -125,6 +195,35 @@ def read_table(paths: Path | Iterable[Path], columns: list[str] | None = None) -
     if not tables:
         raise DataError("no Parquet file given: expected at least one part")
     return pa.concat_tables(tables)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of a .npy file. Its header is believed only as far as the file has bytes for it.
+
+    Raises OSError, and ValueError for what is no such file or holds objects.
+    """
+    headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    with open(path, "rb") as file:
+        version = npy.read_magic(file)
+        if version not in headers:
+            raise ValueError(f"a .npy file of version {version}, expected plain numbers")
+        shape, _, kind = headers[version](file)
+        promised, found = math.prod(shape) * kind.itemsize, os.fstat(file.fileno()).st_size
+        if promised > found - file.tell():
+            raise ValueError(f"the header promises {promised} bytes, the whole file has {found}")
+        file.seek(0)
+        return npy.read_array(file, allow_pickle=False)
+
+
+def read_metadata(path: Path) -> pq.FileMetaData:
+    """What a Parquet file says of itself; its rows are not read.
+
+    Raises DataError that names the file which cannot be read.
+    """
+    try:
+        return pq.read_metadata(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: not a readable Parquet file ({error})") from error
 
 
 def sha256_of(path: Path) -> str:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from clamp3.errors import Clamp3Error
+from clamp3.errors import Clamp3Error, advised, machine_fault
 
 Item = TypeVar("Item")
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -25,26 +25,47 @@ def job_log(path: Path) -> Iterator[None]:
     Of several processes that do one job (RANK, as torch's launcher sets it) the first writes the
     log; the others only say what is wrong, on stderr.
 
-    A Clamp3Error becomes one line on stderr and exit status 1; any other exception leaves its
-    traceback in the log as well. When Snakemake is killed outright, its jobs would go on and
-    write beside those of the next run: a watcher ends this process when its parent is gone.
+    A Clamp3Error, or a fault of the machine (a full disk, no memory), becomes one line on stderr
+    and exit status 1; any other exception leaves its traceback in the log as well. When Snakemake
+    is killed outright, its jobs would go on and write beside those of the next run: a watcher ends
+    this process when its parent is gone.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
-    if is_first_process():
-        handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
     level = logging.INFO if is_first_process() else logging.ERROR
-    logging.basicConfig(level=level, format=FORMAT, handlers=handlers, force=True)
+    logging.basicConfig(level=level, format=FORMAT, handlers=[logging.StreamHandler()], force=True)
     logging.captureWarnings(True)
     end_with_parent()
+    log = logging.getLogger("clamp3")
     try:
+        if is_first_process():
+            _write_log_to(path)
         yield
-    except Clamp3Error as error:
-        logging.getLogger("clamp3").error("%s", error)
+    except Exception as error:
+        told = machine_fault(error)
+        if told or isinstance(error, Clamp3Error):
+            log.error("%s", told or error)
+        else:
+            log.exception("this is a fault of the program, please report it")
         sys.exit(1)
-    except Exception:
-        logging.getLogger("clamp3").exception("this is a fault of the program, please report it")
-        sys.exit(1)
+
+
+class _LogFile(logging.FileHandler):
+    """A log that is told of, once, when it cannot be written to: the job goes on, or says why."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        logging.getLogger().removeHandler(self)
+        log = logging.getLogger("clamp3")
+        log.warning("%s: cannot be written: %s", self.baseFilename, advised(error))
+
+
+def _write_log_to(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = _LogFile(path, mode="w", encoding="utf-8")
+    file.setFormatter(logging.Formatter(FORMAT))
+    logging.getLogger().addHandler(file)
 
 
 def is_first_process() -> bool:

@@ -27,6 +27,10 @@ def s3_server(client: str) -> Iterator[tuple[str, subprocess.Popen]]:
     finally:
         server.terminate()
         server.wait()
+        if client == "s3fs":  # which would answer for the next server with this one's connection
+            import s3fs
+
+            s3fs.S3FileSystem.clear_instance_cache()
 
 
 def _wait_for(server: subprocess.Popen, port: int) -> None:

@@ -46,12 +46,6 @@ def test_the_demo_and_your_data_do_not_mix(values, folder, source):
         check(Params, values, "params.yaml")
 
 
-def test_recordings_lie_on_this_machine(values):
-    values["audio"] |= {"source": "folder", "folder": "s3://bucket/sounds"}
-    with pytest.raises(ConfigError, match=r"s3://bucket/sounds is not on this machine"):
-        check(Params, values, "params.yaml")
-
-
 def test_splits_leave_something_to_train_on(values):
     values["splits"] = {"validation_share": 0.5, "test_share": 0.5}
     with pytest.raises(ConfigError, match="nothing to train on"):

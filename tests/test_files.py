@@ -1,12 +1,14 @@
 """Files are complete or not there."""
 
+import errno
+import fcntl
 import os
 import stat
 
 import pyarrow as pa
 import pytest
 
-from clamp3.errors import DataError
+from clamp3.errors import DataError, StorageError
 from clamp3.files import (
     atomic_path,
     read_jsonl,
@@ -36,6 +38,70 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
             (draft / content).write_text(content)
     assert os.listdir(path) == ["two"]
     assert os.listdir(tmp_path) == ["model"]
+
+
+def leave_draft(folder, name, *, age_seconds):
+    """What a process that is killed while it writes a.txt leaves."""
+    draft = folder / f".a.txt.{name}"
+    draft.mkdir()
+    (draft / "a.txt").write_text("half")
+    then = draft.stat().st_mtime - age_seconds
+    os.utime(draft, (then, then))
+    return draft
+
+
+def test_drafts_of_killed_processes_go_with_the_next_write(tmp_path):
+    leave_draft(tmp_path, "dead", age_seconds=3600)
+    new = leave_draft(tmp_path, "new", age_seconds=0)  # its process may be about to lock it
+    lock = os.open(leave_draft(tmp_path, "live", age_seconds=3600), os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    (tmp_path / ".a.txt.note").write_text("a file is no draft")
+    os.utime(tmp_path / ".a.txt.note", (0, 0))
+    write_text(tmp_path / "a.txt", "whole")
+    os.close(lock)
+    assert sorted(os.listdir(tmp_path)) == [".a.txt.live", new.name, ".a.txt.note", "a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; free some"),
+        (OSError(errno.EROFS, "Read-only file system", "x"), "Read-only file system; give it ano"),
+        (ValueError("I/O error: No space left on device (os error 28)"), "No space left on device"),
+        (RuntimeError("[enforce fail] . PytorchStreamWriter failed writing file"), "No space left"),
+    ],
+)
+def test_what_cannot_be_written_is_named(tmp_path, error, told):
+    write_text(tmp_path / "a.txt", "old")
+    with (
+        pytest.raises(StorageError, match=rf"a\.txt: cannot be written: {told}"),
+        atomic_path(tmp_path / "a.txt"),
+    ):
+        raise error
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "gone", "in"), ValueError("os error 2")])
+def test_what_a_block_cannot_read_stays_as_it_is(tmp_path, error):
+    with pytest.raises(type(error)) as raised, atomic_path(tmp_path / "a.txt"):
+        raise error
+    assert raised.value is error
+
+
+def test_a_file_of_a_folder_is_named_as_it_would_be(tmp_path):
+    with (
+        pytest.raises(StorageError, match=rf"^{tmp_path}/model/w: cannot be written: No space"),
+        atomic_path(tmp_path / "model") as folder,
+        atomic_path(folder / "w"),
+    ):
+        raise OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"b\.txt: cannot be written: "):
+        write_text(tmp_path / "file/b.txt", "x")
 
 
 def test_files_are_readable_as_the_umask_says(tmp_path):
@@ -85,10 +151,13 @@ def test_jsonl_comes_back_with_line_numbers(tmp_path):
     assert list(read_jsonl(path)) == [(1, {"a": "ü"}), (2, {"a": None}), (4, {"a": 3})]
 
 
-@pytest.mark.parametrize(("line", "message"), [("{", "not JSON"), ("[1]", "found list")])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [(b"{", "not JSON"), (b"[1]", "found list"), (b'{"a": "\xff"}', "not JSON .*byte 0xff")],
+)
 def test_a_bad_line_is_named(tmp_path, line, message):
     path = tmp_path / "a.jsonl"
-    path.write_text('{"a": 1}\n' + line + "\n")
+    path.write_bytes(b'{"a": 1}\n' + line + b"\n")
     with pytest.raises(DataError, match=f"line 2: {message}"):
         list(read_jsonl(path))
 

@@ -59,6 +59,46 @@ def test_a_users_error_is_one_line_in_screen_and_log(tmp_path):
     assert "the reason" in (tmp_path / "l").read_text()
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("open('no/such/file')", "no/such/file: No such file or directory; was it moved"),
+        ("raise OSError(28, 'No space left on device')", "a file: No space left on device; free"),
+        ("raise MemoryError", "out of memory (MemoryError): give the job more"),
+        (
+            "from clamp3.errors import DataError; raise DataError('a.parquet: not a readable "
+            "Parquet file (Failed to launch worker thread)')",
+            "out of memory (a.parquet: not a readable Parquet file",
+        ),
+        ("raise RuntimeError('[x.cpp:8] can\\'t allocate memory: 8 bytes')", "out of memory"),
+    ],
+)
+def test_a_fault_of_the_machine_is_one_line_in_screen_and_log(tmp_path, code, told):
+    done = run(code, tmp_path / "l")
+    assert done.returncode == 1
+    for said in (done.stderr, (tmp_path / "l").read_text()):
+        assert said.count(" ERROR ") == said.count(told) == 1
+        assert "Traceback" not in said
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run("raise SystemExit(7)", tmp_path / "file/log")
+    assert done.returncode == 1
+    assert f"{tmp_path}/file: File exists" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_ends_the_log_but_not_the_job(tmp_path):
+    log = tmp_path / "log"
+    log.symlink_to("/dev/full")
+    done = run("import logging\n    for n in range(9): logging.error('line %s', n)", log)
+    assert done.returncode == 0
+    assert done.stderr.count("log: cannot be written: No space left on device") == 1
+    assert "line 8" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_fault_of_ours_leaves_its_traceback_in_the_log(tmp_path):
     done = run("1 / 0", tmp_path / "l")
     assert done.returncode == 1

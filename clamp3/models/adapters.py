@@ -62,7 +62,7 @@ def _trained_for(folder: Path) -> Sequence[str]:
         return FORMATS
     try:
         said = json.loads(path.read_text(encoding="utf-8")).get("modality")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, RecursionError, AttributeError) as error:
         raise CheckpointError(f"{path}: not an adapter's history ({error})") from error
     return [said] if said in FORMATS else FORMATS
 

@@ -156,7 +156,7 @@ def _no_progress_bar() -> Iterator[None]:
 def _check_kind(path: Path) -> None:
     try:
         kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, AttributeError) as error:
         raise CheckpointError(
             f"{path}: cannot be read; is this a BLIP folder? ({error})"
         ) from error

@@ -167,7 +167,7 @@ def read_config(folder: Path) -> M3CheckpointConfig | ClampCheckpointConfig:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{path}: no such file; expected a checkpoint folder") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
     is_m3 = isinstance(raw, dict) and raw.get("kind") == "m3"
     try:

@@ -8,7 +8,7 @@ from pydantic import PositiveInt, model_validator
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from clamp3.config import M3Architecture, Section, SharedSpaceConfig
+from clamp3.config import Layers, Length, M3Architecture, Section, SharedSpaceConfig
 from clamp3.errors import ConfigError
 from clamp3.models.encoders import bert_encoder
 from clamp3.models.m3 import M3Model, PatchEncoder
@@ -32,8 +32,8 @@ class AudioTowerConfig(Section):
     """Sizes of the tower that reads the features of recordings."""
 
     hidden_size: PositiveInt
-    layers: PositiveInt
-    max_frames: PositiveInt
+    layers: Layers
+    max_frames: Length
     feature_size: PositiveInt  # of one frame; the published models: hidden_size
 
 

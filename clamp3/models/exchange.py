@@ -158,7 +158,7 @@ def _settings(folder: str | Path) -> dict:
         return {}
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
     return settings if isinstance(settings, dict) else {}
 

@@ -17,7 +17,7 @@ def is_clap(source: str | Path) -> bool:
     try:
         text = (resolve(source, ()) / "config.json").read_text(encoding="utf-8")
         settings = json.loads(text)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     if not isinstance(settings, dict):
         return False

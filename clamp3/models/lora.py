@@ -7,7 +7,6 @@ from pathlib import Path
 
 import peft
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import save_file
 from torch import nn
 
 from clamp3.config import LoraConfig
@@ -15,7 +14,13 @@ from clamp3.errors import CheckpointError, ConfigError
 from clamp3.files import atomic_path, write_json
 from clamp3.models.clamp import ClampModel
 from clamp3.models.encoders import empty_weights
-from clamp3.models.weights import check_tensors, read_tensors, tensors_hash
+from clamp3.models.weights import (
+    check_tensors,
+    read_tensors,
+    refuse_changed,
+    tensors_hash,
+    write_tensors,
+)
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -87,7 +92,7 @@ def save_adapter(model: ClampModel, folder: Path) -> None:
     check_tensors(tensors, {name: tuple(t.shape) for name, t in tensors.items()}, str(folder))
     with atomic_path(folder) as draft:
         draft.mkdir()
-        save_file(tensors, draft / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+        write_tensors(tensors, draft / ADAPTER_WEIGHTS)
         write_json(draft / ADAPTER_CONFIG, _settings(adapted))
 
 
@@ -118,6 +123,7 @@ def load_adapter(model: ClampModel, folder: Path, *, trainable: bool = False) ->
     settings = _read_settings(folder, trainable)
     path = Path(folder) / ADAPTER_WEIGHTS
     tensors = read_tensors(path)
+    refuse_changed(path)
     check_tensors(tensors, _expected_shapes(model, settings, folder), str(path))
     adapted = _attach(model, settings, low_cpu_mem_usage=True)
     set_peft_model_state_dict(adapted, tensors, low_cpu_mem_usage=True)

@@ -160,7 +160,7 @@ def _config(folder: Path) -> HubertConfig:
         raise CheckpointError(
             f"{path}: cannot be read; is this a MERT folder? ({error})"
         ) from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: not the configuration of a MERT model ({error})") from error
 
 
@@ -181,7 +181,7 @@ def _shards(index: Path) -> dict[str, torch.Tensor]:
         files = sorted(set(where.values()))
         if not files or any(Path(name).name != name for name in files):
             raise ValueError(f"weight_map names {files}, expected files beside it")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{index}: not a readable index of weights ({error})") from error
     state = {}
     for name in files:

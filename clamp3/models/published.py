@@ -116,7 +116,7 @@ def _told(content: dict) -> M3Architecture | ClampModelConfig | None:
         return None
     try:
         sizes = json.loads(told)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"its `{ARCHITECTURE}` is not readable as JSON ({error})") from error
     is_clamp = isinstance(sizes, dict) and "kind" in sizes
     return check(ClampModelConfig if is_clamp else M3Architecture, sizes, ARCHITECTURE)

@@ -7,7 +7,7 @@ from pydantic import PositiveFloat, PositiveInt
 from safetensors import SafetensorError
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
-from clamp3.config import Section, TextArchitecture, check
+from clamp3.config import Layers, Length, Section, TextArchitecture, check
 from clamp3.errors import CheckpointError, ConfigError
 
 BOS_ID = 0
@@ -20,14 +20,14 @@ class TextTowerConfig(Section):
 
     vocab_size: PositiveInt
     hidden_size: PositiveInt
-    num_hidden_layers: PositiveInt
+    num_hidden_layers: Layers
     num_attention_heads: PositiveInt
     intermediate_size: PositiveInt
-    max_position_embeddings: PositiveInt
+    max_position_embeddings: Length
     type_vocab_size: PositiveInt = 1
     layer_norm_eps: PositiveFloat = 1e-5
     hidden_act: str = "gelu"
-    max_tokens: PositiveInt
+    max_tokens: Length
 
     def transformer(self) -> XLMRobertaConfig:
         """The configuration for transformers.

@@ -21,7 +21,7 @@ from clamp3.errors import CheckpointError, ConfigError, DataError
 from clamp3.files import write_json, write_text
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")  # their ids are 0, 1, 2, 3
-MASK_TOKEN = "<mask>"  # the last id
+MASK_TOKEN = "<mask>"  # the last id  # noqa: S105 - no password
 SEPARATOR = "</s>"  # between the lines of a text; the tokenizer reads it as one token
 NO_LIMIT = 10**30  # tokens; long texts are cut into windows or cropped elsewhere
 ROLES = {
@@ -100,7 +100,7 @@ def _common_characters(backend: Tokenizer, texts: list[str], count: int) -> list
 
 
 def _empty_backend() -> Tokenizer:
-    backend = Tokenizer(models.BPE(unk_token="<unk>"))
+    backend = Tokenizer(models.BPE(unk_token="<unk>"))  # noqa: S106 - no password
     # What XLM-R's own table of characters does, up to rare symbols.
     backend.normalizer = normalizers.Sequence(
         [

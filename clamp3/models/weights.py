@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from clamp3.errors import CheckpointError
@@ -14,6 +15,7 @@ from clamp3.models.m3 import PatchEmbedding
 
 EMBEDDING = "decoder.base.transformer.wte.weight"
 TIED = "decoder.base.lm_head.weight"  # the same tensor as EMBEDDING
+HASH = "sha256"  # of the tensors, in the metadata of a file that this package wrote
 LISTED = 10  # names in an error message; the others are counted
 
 Tensors = dict[str, torch.Tensor]
@@ -36,6 +38,35 @@ def read_tensors(path: Path) -> Tensors:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def write_tensors(tensors: Tensors, path: Path) -> None:
+    """Write a safetensors file that carries the hash of its tensors; see `refuse_changed`.
+
+    For formats whose description has no place for it. The bytes depend on the tensors alone.
+    """
+    save_file(tensors, path, metadata={"format": "pt", HASH: tensors_hash(tensors)})
+    with open(path, "r+b") as file:  # the library writes its metadata in any order
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        file.seek(8)
+        file.write(text.ljust(size))
+
+
+def refuse_changed(path: Path) -> None:
+    """Raise CheckpointError where a file carries the hash of its tensors and holds others.
+
+    Files of other programs carry none.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            expected = (file.metadata() or {}).get(HASH)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    if expected and tensors_hash(read_tensors(path)) != expected:
+        raise CheckpointError(f"{path}: not the weights that were saved; the file is damaged")
 
 
 def check_tensors(tensors: Tensors, shapes: dict[str, tuple[int, ...]], where: str) -> None:

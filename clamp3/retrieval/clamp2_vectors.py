@@ -7,10 +7,11 @@ from pathlib import Path
 from clamp3.config import EmbedConfig
 from clamp3.data.clamp2_manifests import foreign_summaries
 from clamp3.data.clamp2_pieces import english_summary
-from clamp3.data.pairs import Pair, load_pairs
+from clamp3.data.pairs import Pair, look_through
 from clamp3.data.summaries.languages import ENGLISH, find_language
 from clamp3.data.summaries.templates import template_languages, write_summaries
 from clamp3.errors import ConfigError, DataError, FormatError
+from clamp3.files import atomic_path
 from clamp3.models.checkpoints import load_clamp, read_config
 from clamp3.randomness import stable_hash
 from clamp3.retrieval.collection import Entry, Outcome, close, embed_collection, music_entries
@@ -37,44 +38,48 @@ def embed_clamp2(
     those in other languages, and in the languages of the template writer that the piece has none
     in, what that writer says of it, where it finds enough to say.
 
-    What cannot be embedded stands in out/rejected.parquet. Raises DataError when that is every
-    piece of a table.
+    What cannot be embedded stands in out/rejected.parquet. The folder is there with all of its
+    tables or not at all. Raises DataError when every piece of a table was rejected.
     """
     outcomes: list[Outcome] = []
     pairs = pieces_by_split(manifests)
-    with cpu_threads(settings.threads):
+    with atomic_path(Path(out)) as draft, cpu_threads(settings.threads):
         for name, model in models.items():
             space = read_config(model).fingerprint
             for modality in MODALITIES:
                 towers = [TOWER_OF[modality]]
-                loaded = load_clamp(model, towers=towers, device=device or best_device())
+                loaded = load_clamp(
+                    model, towers=towers, device=device or best_device(), verify=True
+                )
                 for split, members in pairs.items():
                     origin = Origin(loaded.fingerprint, space, modality, split)
-                    table = Path(out) / name / split / f"{modality}.parquet"
+                    table = draft / name / split / f"{modality}.parquet"
                     entries = _entries(members, modality)
                     outcome = embed_collection(
                         loaded, entries, table, origin, settings.batch_tokens
                     )
                     outcomes.append(outcome._replace(table=f"{name} {outcome.table}"))
-    close(outcomes, Path(out) / "rejected.parquet")
+        close(outcomes, draft / "rejected.parquet")
 
 
-def pieces_by_split(manifests: Mapping[str, Path]) -> dict[str, list[Pair]]:
+def pieces_by_split(manifests: Mapping[str, Path]) -> dict[str, Sequence[Pair]]:
     """The pieces of `test`, and of each other split as many, by a hash of their ids.
 
     So galleries are of one size, and figures on both can be compared. Raises DataError where
     `test` has no pieces.
     """
-    found = {split: load_pairs([path]) for split, path in manifests.items()}
-    count = len(found[HELD_OUT])
+    found = {s: look_through([path], (), lambda pair: pair.id) for s, path in manifests.items()}
+    count = len(found[HELD_OUT][0])
     if not count:
         raise DataError(
             f"{manifests[HELD_OUT]}: no pieces; expected held-out ones to tell figures of"
         )
-    for split, pairs in found.items():
-        chosen = sorted(pairs, key=lambda pair: stable_hash("piece", pair.id))[:count]
-        found[split] = sorted(chosen, key=lambda pair: pair.id)
-    return found
+    return {split: pairs.take(sorted(_chosen(ids, count))) for split, (pairs, ids) in found.items()}
+
+
+def _chosen(ids: Sequence[str], count: int) -> list[int]:
+    """The places of so many ids, the same whatever other ids there are."""
+    return sorted(range(len(ids)), key=lambda place: stable_hash("piece", ids[place]))[:count]
 
 
 def _entries(pairs: Sequence[Pair], modality: str) -> list[Entry]:

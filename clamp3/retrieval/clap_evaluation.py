@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from clamp3.data.captions import caption_of
-from clamp3.data.pairs import load_pairs
+from clamp3.data.pairs import look_through
 from clamp3.data.store import Store
 from clamp3.errors import DataError
 from clamp3.files import write_json
@@ -40,10 +40,11 @@ def evaluate_clap(
 
     Raises DataError where fewer than two pieces are left, CheckpointError for no such model.
     """
-    loaded = load_clap(model)
-    store, pairs = Store(states), load_pairs([manifest])
-    said = {pair.id: caption_of(pair.texts, captions) for pair in pairs}
-    ids = [pair.id for pair in pairs if said[pair.id] and pair.id in store]
+    loaded = load_clap(model, verify=True)
+    store = Store(states)
+    _, told = look_through([manifest], (), lambda p: (p.id, caption_of(p.texts, captions)))
+    said = dict(told)
+    ids = [piece_id for piece_id, caption in told if caption and piece_id in store]
     if len(ids) < 2:
         raise DataError(f"{manifest}: {len(ids)} pieces with caption and recording, expected two")
     texts = [said[piece_id] for piece_id in ids]
@@ -59,7 +60,7 @@ def evaluate_clap(
     report = {
         "model": loaded.fingerprint,
         "pieces": len(ids),
-        "left_out": len(pairs) - len(ids),
+        "left_out": len(told) - len(ids),
         "captions": len(set(texts)),
         "text_to_audio": _direction(text, audio, grades, hits_at),
         "audio_to_text": _direction(audio, text, grades, hits_at),
@@ -71,7 +72,8 @@ def evaluate_clap(
 
 def word_vectors(captions: Sequence[str]) -> np.ndarray:
     """A row per caption: how often each word stands in it, times how rare the word is."""
-    return TfidfVectorizer(token_pattern=r"[^\s,.;:]+").fit_transform(captions).toarray()
+    words = TfidfVectorizer(token_pattern=r"[^\s,.;:]+")  # noqa: S106 - no password
+    return words.fit_transform(captions).toarray()
 
 
 def _direction(

@@ -30,14 +30,14 @@ DIGITS = 6
 
 
 def train_from_files(
-    features: Path,
+    features: Path | str,
     out: Path,
     recipe: Recipe,
     *,
     labels: Path | None = None,
     label_column: str = "label",
     folds: int = 5,
-    test: Path | None = None,
+    test: Path | str | None = None,
 ) -> dict:
     """Write a probe trained on all labelled embeddings, and what it is worth; returns the report.
 
@@ -67,7 +67,7 @@ def train_from_files(
     return report
 
 
-def predict_from_files(features: Path, probe: Path, out: Path | None) -> tuple[str, Refused]:
+def predict_from_files(features: Path | str, probe: Path, out: Path | None) -> tuple[str, Refused]:
     """The predictions as tab-parted lines, also written to `out`, and what could not be used.
 
     Columns id, label, and p_<class> for each class. `out` ends in .tsv, .csv or .parquet.
@@ -111,7 +111,7 @@ def confusion_lines(report: dict) -> list[str]:
     return lines
 
 
-def _labelled(source: Path, table: Path | None, column: str) -> Labelled:
+def _labelled(source: Path | str, table: Path | None, column: str) -> Labelled:
     read = read_embeddings(source)
     labelled = with_labels(read.vectors, table, column)
     bad = [(name, "bad_file", why) for name, why in read.refused]

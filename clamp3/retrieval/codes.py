@@ -15,6 +15,8 @@ import torch
 
 from clamp3.config import CodesConfig, MusicgenReading, RecordingChunks
 from clamp3.data.listing import LISTING, list_parts
+from clamp3.data.raw_files.addresses import is_remote, local_path
+from clamp3.data.raw_files.reading import RawFiles
 from clamp3.data.rejected import Rejected, close_step, read_rejected, write_rejected
 from clamp3.errors import DataError, FormatError
 from clamp3.files import atomic_path, read_table, sha256_of, write_table
@@ -23,7 +25,7 @@ from clamp3.models.clap_musicgen import Codec, DecoderTower
 from clamp3.models.clap_musicgen.pretrained import load_codec, load_decoder
 from clamp3.models.weights import tensors_hash
 from clamp3.retrieval.chunks import read_chunks
-from clamp3.retrieval.recordings import RecordingFolder
+from clamp3.retrieval.recordings import RecordingFolder, open_recordings
 
 STAGE = "codes"
 GROUP_FILES = 16  # recordings whose chunks are computed together
@@ -45,7 +47,7 @@ def recording_codes(
 
 def extract_codes(
     part: Path,
-    recordings: Path | None,
+    recordings: Path | str | None,
     table: Path,
     rejected: Path,
     settings: CodesConfig,
@@ -64,10 +66,10 @@ def extract_codes(
 
     Raises DataError for no folder or too many rejects, CheckpointError for no codec.
     """
-    found = list(_named(part, recordings, by_name))
+    found = list(_named(part, _opened(recordings, by_name)))
     codec = load_codec(settings.codec or settings.musicgen).to(_device(device))
     _code(
-        progress(found, STAGE),
+        found,
         table,
         rejected,
         codec,
@@ -79,7 +81,7 @@ def extract_codes(
 
 
 def code_parts(
-    parts: Mapping[Path, Path | None],
+    parts: Mapping[Path, Path | str | None],
     folder: Path,
     settings: CodesConfig,
     *,
@@ -98,8 +100,9 @@ def code_parts(
     said = _coding(codec, settings)
     how = said | {"resampler": resampler}
     rows, tables, rejects = 0, {}, {}
+    opened = {place: _opened(place, by_name) for place in set(parts.values())}
     for part, recordings in progress(parts.items(), STAGE):
-        found = list(_named(part, recordings, by_name))
+        found = list(_named(part, opened[recordings]))
         rows += len(found)
         kept = resume / _digest(_content(found), how)
         tables[part], rejects[part] = kept / "codes.parquet", kept / "rejected.parquet"
@@ -122,7 +125,7 @@ def _gather(finished: Mapping[str, Path], folder: Path, parts: int, resume: Path
 
 
 def _code(
-    found: Iterable[tuple[str, list[Path]]],
+    found: Sequence[tuple[str, list[str]]],
     table: Path,
     rejected: Path,
     codec: Codec,
@@ -151,14 +154,19 @@ def _coding(codec: Codec, settings: CodesConfig) -> dict[str, str]:
     }
 
 
-def _content(found: Sequence[tuple[str, list[Path]]]) -> str:
-    """Tells other recordings apart, and those that were written again."""
-    return json.dumps([(name, [_state(path) for path in paths]) for name, paths in found])
+def _content(found: Sequence[tuple[str, list[str]]]) -> str:
+    """Tells other recordings apart, and those of this machine that were written again."""
+    named = [path for _, paths in found for path in paths]
+    with RawFiles() as files:
+        size_of = dict(zip(named, files.sizes(named), strict=True))
+    return json.dumps([(name, [_state(p, size_of[p]) for p in paths]) for name, paths in found])
 
 
-def _state(path: Path) -> tuple[str, int, int]:
-    status = path.stat() if path.exists() else None
-    return str(path), *((status.st_size, status.st_mtime_ns) if status else (-1, -1))
+def _state(address: str, size: int | None) -> tuple[str, int, int]:
+    path = Path(local_path(address))
+    if size is None or is_remote(address) or not path.exists():
+        return address, -1 if size is None else size, -1
+    return address, size, path.stat().st_mtime_ns
 
 
 def _close(tables: list[Path], rejects: list[Path], rows: int, settings: CodesConfig) -> None:
@@ -166,7 +174,7 @@ def _close(tables: list[Path], rejects: list[Path], rows: int, settings: CodesCo
         STAGE,
         read_rejected(rejects),
         rows_in=rows,
-        rows_out=sum(pq.read_metadata(table).num_rows for table in tables),
+        rows_out=sum(read_metadata(table).num_rows for table in tables),
         max_rejected_share=settings.max_rejected_share,
     )
 
@@ -256,7 +264,7 @@ def _pool(codes: Path, table: Path, tower: DecoderTower, how: dict[str, str]) ->
 
 def table_says(table: Path) -> dict[str, str]:
     """The metadata of a table of codes or states."""
-    metadata = pq.read_schema(table).metadata or {}
+    metadata = read_metadata(table).metadata or {}
     return {key.decode(): value.decode() for key, value in metadata.items()}
 
 
@@ -298,36 +306,41 @@ def _device(device: str | None) -> str:
     return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _named(part: Path, recordings: Path | None, by_name: bool) -> Iterator[tuple[str, list[Path]]]:
+def _opened(recordings: Path | str | None, by_name: bool) -> RecordingFolder | None:
+    return RecordingFolder(recordings, by_name=by_name) if recordings else None
+
+
+def _named(part: Path, folder: RecordingFolder | None) -> Iterator[tuple[str, list[str]]]:
     """Each piece's id and sound files; several claim to be the same."""
     table = read_table(part)
     ids = table.column("id").to_pylist()
     tells = "audio_path" in table.column_names
     paths = table.column("audio_path").to_pylist() if tells else [None] * len(ids)
-    if recordings is None and not tells:
+    if folder is None and not tells:
         raise DataError(f"{part}: no column audio_path, and no folder of recordings given")
-    folder = RecordingFolder(recordings, by_name=by_name) if recordings else None
     found = [
-        (name, [Path(path)] if path else folder.find(name) if folder else [])
+        (name, [path] if path else folder.find(name) if folder else [])
         for name, path in zip(ids, paths, strict=True)
     ]
     if folder and len(folder) and not any(files for _, files in found):
-        log.warning("%s: none of %d sound files is a piece of this part", recordings, len(folder))
+        log.warning("%s: none of %d sound files is a piece of it", part, len(folder))
     yield from (row for row in found if row[1])
 
 
 def _read(
-    found: Iterable[tuple[str, list[Path]]], plan: RecordingChunks, codec: Codec, resampler: str
+    found: Sequence[tuple[str, list[str]]], plan: RecordingChunks, codec: Codec, resampler: str
 ) -> Iterator[tuple[str, list[np.ndarray] | FormatError]]:
     """Yield each id with its chunks, or why there are none."""
-    for piece_id, files in found:
-        try:
-            if len(files) > 1:
-                names = ", ".join(map(str, files))
-                raise FormatError("ambiguous_recording", f"several files are called so: {names}")
-            yield piece_id, read_chunks(files[0], plan, codec.config.sampling_rate, resampler)
-        except FormatError as error:
-            yield piece_id, error
+    rate = codec.config.sampling_rate
+    with open_recordings(files[0] for _, files in found if len(files) == 1) as source:
+        for piece_id, files in found:
+            try:
+                if len(files) > 1:
+                    what = f"several files are called so: {', '.join(files)}"
+                    raise FormatError("ambiguous_recording", what)
+                yield piece_id, read_chunks(source.fetch(files[0]), plan, rate, resampler)
+            except FormatError as error:
+                yield piece_id, error
 
 
 def _coded(

@@ -10,8 +10,8 @@ import numpy as np
 
 from clamp3.config import EmbedConfig
 from clamp3.data.pairs import Pair, load_pairs
+from clamp3.data.piece_reader import PieceReader
 from clamp3.data.rejected import Rejected, summary, write_rejected
-from clamp3.data.store import PieceReader
 from clamp3.errors import DataError, FormatError
 from clamp3.logs import progress
 from clamp3.models.checkpoints import LoadedClamp, load_clamp, read_config
@@ -73,7 +73,11 @@ def embed_model(
             if tables:
                 towers = [TOWER_OF[modality]]
                 loaded = load_clamp(
-                    model, towers=towers, adapter=adapter, device=device or best_device()
+                    model,
+                    towers=towers,
+                    adapter=adapter,
+                    device=device or best_device(),
+                    verify=True,
                 )
             for collection, paths in tables.items():
                 origin = Origin(loaded.fingerprint, space, modality, collection)
@@ -139,7 +143,7 @@ def _entries(pairs: Sequence[Pair], modality: str, root: Path) -> list[Entry]:
 def music_entries(pairs: Sequence[Pair], modality: str, root: Path) -> list[Entry]:
     """An entry for each piece that has a file of the modality: the first such file."""
     reader = PieceReader(root)
-    kept = [pair.with_suffix((SUFFIXES[modality],)) for pair in pairs]
+    kept = (pair.with_suffix((SUFFIXES[modality],)) for pair in pairs)
     return [
         Entry(pair.id, None, partial(_read, reader, pair.filepaths[0]))
         for pair in kept

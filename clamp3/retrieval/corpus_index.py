@@ -43,20 +43,22 @@ class Corpus:
     """Where the stages before have left the corpus.
 
     `catalog`, `scores`: parts of the catalogue and of the store of standard ABC; `midi`: the folder
-    of the MIDI files; `recordings`: folders of sound files; `are_rendered`: under their full ids.
+    of the MIDI files; `recordings`: folders of sound files, which are played where they lie on this
+    machine; `are_rendered`: under their full ids.
     """
 
     manifests: Sequence[Path]
     catalog: Sequence[Path]
     scores: Sequence[Path]
     midi: Path
-    recordings: Sequence[Path]
+    recordings: Sequence[Path | str]
     are_rendered: bool
 
     @property
     def folders(self) -> list[Path]:
         """What holds the files of all pieces; one folder for all parts of rendered recordings."""
-        sounds = [path.parent if self.are_rendered else path for path in self.recordings]
+        places = map(Path, self.recordings)
+        sounds = [path.parent if self.are_rendered else path for path in places]
         return list(dict.fromkeys([self.midi, *sounds]))
 
 
@@ -116,7 +118,7 @@ def _embed(
         own = [path for (name, kind, _), path in named if (name, kind) == (COLLECTION, modality)]
         if not own:
             continue
-        loaded = load_clamp(model, towers=[TOWER_OF[modality]], device=best_device())
+        loaded = load_clamp(model, towers=[TOWER_OF[modality]], device=best_device(), verify=True)
         entries = music_entries(load_pairs(own), modality, Path("."))
         origin = Origin(loaded.fingerprint, space, modality, COLLECTION)
         tables.append(place / f"{modality}.parquet")

@@ -29,7 +29,7 @@ class Known:
 
 
 def describe_files(
-    sources: Sequence[Path],
+    sources: Sequence[Path | str],
     known: Known,
     settings: SpaceConfig,
     *,
@@ -63,7 +63,9 @@ def describe_files(
     return report
 
 
-def _parts(sources: Sequence[Path], reads: Sequence[Read], known: Known, by: str) -> list[Part]:
+def _parts(
+    sources: Sequence[Path | str], reads: Sequence[Read], known: Known, by: str
+) -> list[Part]:
     sides = [
         (name, vectors)
         for source, read in zip(sources, reads, strict=True)
@@ -103,7 +105,7 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in [*dict.fromkeys(names)][:SHOWN])
 
 
-def _by_modality(source: Path, vectors: Vectors) -> list[tuple[str, Vectors]]:
+def _by_modality(source: Path | str, vectors: Vectors) -> list[tuple[str, Vectors]]:
     """The modalities of a source, each with its rows, in the order they come."""
     if MODALITY not in vectors.labels:
         return [(vectors.origin.modality or Path(source).stem or str(source), vectors)]

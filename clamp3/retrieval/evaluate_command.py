@@ -37,11 +37,11 @@ PAIRED_TEST = (
 
 
 def evaluate(
-    queries: Path,
-    references: Path,
+    queries: Path | str,
+    references: Path | str,
     task: Task,
     *,
-    against: tuple[Path, Path] | None = None,
+    against: tuple[Path | str, Path | str] | None = None,
     ranks: Path | None = None,
 ) -> dict:
     """The report of one retrieval task: JSON values, the same in every run.

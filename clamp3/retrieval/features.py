@@ -9,12 +9,18 @@ import numpy as np
 import pyarrow as pa
 
 from clamp3.config import AudioConfig
+from clamp3.data.raw_files.reading import RawFiles
 from clamp3.data.rejected import Rejected, close_step, write_rejected
 from clamp3.errors import ConfigError, FormatError
 from clamp3.files import read_table, write_table
 from clamp3.formats.audio import MelFrontEnd, Recording
 from clamp3.logs import progress
-from clamp3.retrieval.recordings import NO_RENDERER, RecordingFolder, read_renderer
+from clamp3.retrieval.recordings import (
+    NO_RENDERER,
+    RecordingFolder,
+    open_recordings,
+    read_renderer,
+)
 
 STAGE = "features"
 
@@ -58,7 +64,7 @@ def build_front_end(settings: AudioConfig, device: str | None = None) -> FrontEn
 
 def extract_features(
     catalog_part: Path,
-    recordings: Path,
+    recordings: Path | str,
     table: Path,
     rejected: Path,
     settings: AudioConfig,
@@ -68,14 +74,14 @@ def extract_features(
     """Write the features of one part: id, features list<fixed_size_list<float32>[E]>.
 
     `recordings`: what render_recordings made of this part (source: render), or a folder of sound
-    files named like the pieces (source: folder; see RecordingFolder). A piece whose `audio_path`
-    the catalogue names has that instead. Pieces without a file are no input; pieces whose file
-    cannot be used are in the rejected table. The table's metadata name front_end, feature_size
-    and renderer.
+    files named like the pieces (source: folder; see RecordingFolder), perhaps in an archive or
+    elsewhere. A piece whose `audio_path` the catalogue names has that instead. Pieces without a
+    file are no input; pieces whose file cannot be used are in the rejected table. The table's
+    metadata name front_end, feature_size and renderer.
     Raises DataError for a folder that is missing or incomplete, or for too many rejects.
     """
     rendered = settings.source == "render"
-    renderer = read_renderer(recordings) if rendered else NO_RENDERER
+    renderer = read_renderer(Path(recordings)) if rendered else NO_RENDERER
     folder = RecordingFolder(recordings, by_name=not rendered)
     front_end = build_front_end(settings, device)
     named = _named(catalog_part)
@@ -83,13 +89,14 @@ def extract_features(
     if len(folder) and not found:
         log.warning("%s: none of %d sound files is a piece of this part", recordings, len(folder))
     done, faults = [], []
-    recordings_read = (_read(files, settings.resampler) for _, files in progress(found, STAGE))
-    made = front_end.features_of(recordings_read)
-    for (piece_id, _), result in zip(found, made, strict=True):
-        if isinstance(result, FormatError):
-            faults.append(Rejected(piece_id, STAGE, result.kind, str(result)))
-        else:
-            done.append((piece_id, result))
+    with open_recordings(files[0] for _, files in found if len(files) == 1) as source:
+        sounds = (_read(source, own, settings.resampler) for _, own in progress(found, STAGE))
+        made = front_end.features_of(sounds)
+        for (piece_id, _), result in zip(found, made, strict=True):
+            if isinstance(result, FormatError):
+                faults.append(Rejected(piece_id, STAGE, result.kind, str(result)))
+            else:
+                done.append((piece_id, result))
     metadata = {"front_end": front_end.name, "renderer": renderer}
     write_table(table, _table(done, front_end.feature_size, metadata))
     write_rejected(rejected, faults)
@@ -102,20 +109,20 @@ def extract_features(
     )
 
 
-def _named(catalog_part: Path) -> list[tuple[str, Path | None]]:
+def _named(catalog_part: Path) -> list[tuple[str, str | None]]:
     """The ids of a part, and where the recordings are that the catalogue itself names."""
     table = read_table(catalog_part, ["id", "audio_path"])
-    rows = zip(*(table.column(name).to_pylist() for name in ("id", "audio_path")), strict=True)
-    return [(piece_id, Path(path) if path else None) for piece_id, path in rows]
+    columns = (table.column(name).to_pylist() for name in ("id", "audio_path"))
+    return list(zip(*columns, strict=True))
 
 
-def _read(files: list[Path], resampler: str) -> Recording | FormatError:
+def _read(source: RawFiles, files: list[str], resampler: str) -> Recording | FormatError:
     """The recording of a piece, or why there is none."""
     if len(files) > 1:
-        names = ", ".join(map(str, files))
+        names = ", ".join(files)
         return FormatError("ambiguous_recording", f"several files are called like it: {names}")
     try:
-        return Recording.read(files[0], resampler)
+        return Recording.read(source.fetch(files[0]), resampler)
     except FormatError as error:
         return error
 

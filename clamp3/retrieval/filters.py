@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from clamp3.errors import ConfigError
 
 OPERATORS = ("!=", ">=", "<=", "=", ">", "<")
-_FORM = re.compile(r"\s*([^<>=!]+?)\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*", re.DOTALL)
+_FORM = re.compile("([^<>=!]+)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,14 @@ class Condition:
 def parse_condition(text: str) -> Condition:
     """The condition that a text such as `genre=jig` states. Raises ConfigError for another form."""
     found = _FORM.fullmatch(text)
-    if not found or (found[2] not in ("=", "!=") and not found[3]):
+    # Blanks are left to strip(): a pattern that looks for them takes for ever over many.
+    column, operator, value = map(str.strip, found.groups()) if found else ("", "", "")
+    if not column or (operator not in ("=", "!=") and not value):
         raise ConfigError(
             f"--where {text!r}: expected a property, one of {' '.join(OPERATORS)} and a value, "
             "such as genre=jig or year>=1900"
         )
-    return Condition(*found.groups())
+    return Condition(column, operator, value)
 
 
 def parse_conditions(where: Sequence[str | Condition]) -> tuple[Condition, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from clamp3.errors import DataError
-from clamp3.files import atomic_path, write_text
+from clamp3.files import atomic_path, read_array, write_text
 from clamp3.retrieval.outputs import Making, Row
 from clamp3.retrieval.vectors import Origin, Vectors
 
@@ -146,7 +146,7 @@ def read_npy_tree(folder: Path) -> Vectors:
 
 def _read_vector(path: Path) -> np.ndarray:
     try:
-        vector = np.load(path, allow_pickle=False)
+        vector = read_array(path)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: not readable ({error}); embed again") from error
     if vector.ndim != 2 or len(vector) != 1 or not np.isfinite(vector).all():

@@ -54,7 +54,7 @@ def embed_paper_sets(
 
 def _embed_lines(model: Path, manifests: Sequence[Path], out: Path, settings: EmbedConfig) -> None:
     with cpu_threads(settings.threads):
-        loaded = load_clamp(model, towers=["text"], device=best_device())
+        loaded = load_clamp(model, towers=["text"], device=best_device(), verify=True)
         for collection in sorted({manifest_name(path)[0] for path in manifests}):
             own = [path for path in manifests if manifest_name(path)[0] == collection]
             entries = [

@@ -105,7 +105,7 @@ def load_probe(source: Path) -> Probe:
         content = json.loads((source / CONTENT).read_text(encoding="utf-8"))
         arrays = load_file(source / WEIGHTS)
         probe = Probe(**content, **{name: arrays[name] for name in ARRAYS})
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"{source}: a damaged probe ({error}); train it again") from error
     return _checked(probe, source)
 

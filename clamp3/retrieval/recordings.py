@@ -3,9 +3,12 @@
 import json
 import logging
 from collections import defaultdict
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 
 from clamp3.config import AudioConfig
+from clamp3.data.raw_files.addresses import below, local_path
+from clamp3.data.raw_files.folders import names_below
 from clamp3.data.raw_files.reading import RawFiles
 from clamp3.data.rejected import Rejected, close_step, write_rejected
 from clamp3.errors import DataError, FormatError
@@ -20,6 +23,8 @@ STAGE = "recordings"
 COLLECTION = "pdmx"  # the evaluation collections have no recordings
 DESCRIPTION = "renderer.json"
 NO_RENDERER = "none"  # real recordings
+_MAX_BYTES = 1 << 30  # of a recording in an archive, or elsewhere
+_AHEAD = 4  # recordings elsewhere that are on their way while one is worked on
 _MAX_MIDI_BYTES = DEFAULT_LIMITS.max_midi_bytes  # in an archive, or elsewhere
 # Files that cannot be decoded are looked for too: they are rejected, not passed over.
 DECODABLE = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
@@ -102,30 +107,36 @@ def read_renderer(folder: Path) -> str:
     return renderer
 
 
+def open_recordings(addresses: Iterable[str]) -> RawFiles:
+    """What reads recordings that are asked for in this order, wherever they lie."""
+    return RawFiles(addresses, max_bytes=_MAX_BYTES, ahead=_AHEAD)
+
+
 class RecordingFolder:
     """The sound files of a folder and its sub-folders, found by what they are called.
 
     A piece's recording is <id>.<suffix>, so that the collection is a sub-folder, or, with
-    `by_name`, <name>.<suffix> in any folder; the case of the suffix does not matter.
-    Raises DataError if there is no such folder.
+    `by_name`, <name>.<suffix> in any folder; the case of the suffix does not matter. The folder may
+    lie in an archive or elsewhere.
+    Raises DataError if there is no such folder, StorageError.
     """
 
-    def __init__(self, folder: Path, *, by_name: bool = True):
-        self._files: dict[str, set[Path]] = defaultdict(set)
-        folder = Path(folder)
-        if not folder.is_dir():
+    def __init__(self, folder: Path | str, *, by_name: bool = True):
+        self._files: dict[str, set[str]] = defaultdict(set)
+        names = names_below(folder)
+        if not names and not Path(local_path(str(folder))).is_dir():
             raise DataError(f"{folder}: no such folder; expected sound files named like the pieces")
-        for path in folder.rglob("*"):
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-                inside = path.relative_to(folder)
-                self._files[inside.with_suffix("").as_posix()].add(path)
+        for name in map(PurePosixPath, names):
+            if name.suffix.lower() in SUFFIXES:
+                path = below(str(folder), str(name))
+                self._files[str(name.with_suffix(""))].add(path)
                 if by_name:
-                    self._files[inside.stem].add(path)
+                    self._files[name.stem].add(path)
 
     def __len__(self) -> int:
         return len(set().union(*self._files.values()))
 
-    def find(self, piece_id: str) -> list[Path]:
-        """The files of a piece, sorted: none, one, or several that claim to be it."""
+    def find(self, piece_id: str) -> list[str]:
+        """The addresses of a piece's files, sorted: none, one, or several that claim to be it."""
         name = piece_id.partition("/")[2]
         return sorted(self._files.get(piece_id) or self._files.get(name, ()))

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from clamp3.config import ReportConfig
-from clamp3.data.store import PieceReader
+from clamp3.data.piece_reader import PieceReader
 from clamp3.errors import DataError
 from clamp3.files import read_jsonl, write_text
 from clamp3.retrieval import plots
@@ -145,7 +145,7 @@ def _renderers(features: Path) -> list[str]:
     """What the feature tables say the recordings were rendered by."""
     found = {}
     for path in sorted(features.glob("part-*.parquet")):
-        metadata = pq.read_schema(path).metadata or {}
+        metadata = read_metadata(path).metadata or {}
         if metadata.get(b"renderer"):
             found[metadata[b"renderer"].decode()] = True
     return list(found)

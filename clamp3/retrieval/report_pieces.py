@@ -1,6 +1,6 @@
 """What the report shows of the pieces themselves: retrieved examples."""
 
-from clamp3.data.store import PieceReader
+from clamp3.data.piece_reader import PieceReader
 from clamp3.retrieval.examples import Answer, Example, choose_examples
 from clamp3.retrieval.page import Html, element, joined, note, section
 from clamp3.retrieval.vectors import Vectors

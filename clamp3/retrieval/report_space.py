@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from clamp3.config import SpaceConfig
-from clamp3.data.store import PieceReader
+from clamp3.data.piece_reader import PieceReader
 from clamp3.retrieval import plots
 from clamp3.retrieval.description import Part, columns_of, describe_space
 from clamp3.retrieval.maps import (

@@ -22,7 +22,7 @@ DIGITS = 6
 
 
 def score(
-    first: Path, second: Path, *, by: str = "name", groups: bool = False, seed: int = 0
+    first: Path | str, second: Path | str, *, by: str = "name", groups: bool = False, seed: int = 0
 ) -> dict:
     """The report on two sources of embeddings: JSON values, the same in every run.
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from clamp3.errors import ConfigError, FormatError
+from clamp3.files import read_array
 from clamp3.formats.abc import interleave_abc
 from clamp3.formats.modality import FORMAT_BY_SUFFIX, FileFormat, detect_format
 from clamp3.formats.mtf import midi_to_mtf
@@ -212,10 +213,10 @@ def _read_features(path: Path) -> np.ndarray:
     not in silence.
     """
     try:
-        features = np.load(path, allow_pickle=False)
+        features = read_array(path)
     except (OSError, ValueError, EOFError) as error:
         raise FormatError("unreadable_file", f"not a readable .npy file ({error})") from error
-    if not isinstance(features, np.ndarray) or features.dtype.kind not in "fiu":
+    if features.dtype.kind not in "fiu":
         raise FormatError("bad_features", "expected one array of numbers")
     if features.ndim < 2:
         shape = list(features.shape)

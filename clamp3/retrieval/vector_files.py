@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from clamp3.data.raw_files.folders import local_sources
 from clamp3.errors import DataError
+from clamp3.files import read_array
 from clamp3.retrieval.npy_output import JOURNAL, read_npy_tree
 from clamp3.retrieval.vectors import Origin, Vectors, read_vectors
 
@@ -24,17 +26,22 @@ class Read:
     refused: list[tuple[str, str]]
 
 
-def read_embeddings(source: Path) -> Read:
+def read_embeddings(source: Path | str) -> Read:
     """The embeddings of a table of `clamp3 embed`, or of a folder of .npy files.
 
     In a folder that `clamp3 embed --format npy` wrote the ids are those of the files embedded. In
     any other, which is the originals' layout, each file .npy below it counts, [1, D] or [D], with
     its path without .npy as id; files that are damaged, temporal, not finite or of another width
     than most are refused one by one. Rows are in the order of the table, the journal or the paths.
+    The source may lie in an archive or elsewhere (see clamp3.data.raw_files).
 
     Raises DataError where nothing can be read.
     """
-    source = Path(source)
+    with local_sources([str(source)], everything=True) as [copy]:
+        return _read(copy)
+
+
+def _read(source: Path) -> Read:
     if source.is_dir():
         return Read(read_npy_tree(source), []) if (source / JOURNAL).is_file() else _folder(source)
     if not source.exists():
@@ -65,10 +72,10 @@ def _folder(folder: Path) -> Read:
 
 def _vector(path: Path) -> np.ndarray:
     try:
-        vector = np.load(path, allow_pickle=False)
+        vector = read_array(path)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"not readable ({error})") from error
-    if not isinstance(vector, np.ndarray) or vector.dtype.kind not in "fiu":
+    if vector.dtype.kind not in "fiu":
         raise DataError("holds no numbers")
     if vector.ndim == 2 and len(vector) == 1:
         vector = vector[0]

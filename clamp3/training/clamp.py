@@ -61,7 +61,7 @@ def _new_tokenizer(
     manifests: Sequence[Path], settings: TextArchitecture
 ) -> PreTrainedTokenizerFast:
     if settings.pretrained is None:
-        lines = [line for pair in load_pairs(manifests) for line in all_texts(pair.texts)]
+        lines = (line for pair in load_pairs(manifests) for line in all_texts(pair.texts))
         return train_tokenizer(dict.fromkeys(lines), settings.vocabulary_size)
     try:
         return AutoTokenizer.from_pretrained(settings.pretrained)
@@ -160,7 +160,7 @@ def _begin(
     """The model to train, its tokenizer and a digest of what it began with."""
     if read_config(start).kind == "m3":
         return _new_model(start, config, tokenizer)
-    loaded = load_clamp(start)
+    loaded = load_clamp(start, verify=True)
     if loaded.tokenizer is None:
         raise CheckpointError(f"{start}: no tokenizer in it; expected a model with a text tower")
     model = as_kind(loaded.model, "clamp3")
@@ -175,7 +175,7 @@ def _new_model(
     if tokenizer is None:
         raise ConfigError(f"{m3} is an M3, which reads no text: a new model needs a tokenizer too")
     words = load_tokenizer(tokenizer)
-    encoder = load_m3(m3)
+    encoder = load_m3(m3, verify=True)
     weights = encoder if config.start_from_m3 else None
     model = build_clamp(config, words, None, weights, architecture=encoder.architecture)
     return model, words, digest(config.model_dump(), read_config(m3).fingerprint)

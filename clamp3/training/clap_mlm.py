@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, XLMRobertaForMaskedLM
 
 from clamp3.config import ClapTextConfig, MaskedTextConfig
 from clamp3.data.captions import caption_of
-from clamp3.data.pairs import load_pairs
+from clamp3.data.pairs import look_through
 from clamp3.errors import ConfigError, DataError
 from clamp3.files import atomic_path, write_json
 from clamp3.models.clap_musicgen.model import caption_tokens
@@ -22,7 +21,7 @@ from clamp3.models.clap_musicgen.pretrained import load_text, load_text_tokenize
 from clamp3.models.clap_musicgen.weight_files import WeightFiles, model_folder
 from clamp3.models.text import BOS_ID, EOS_ID, PAD_ID, TextTowerConfig, new_text_config
 from clamp3.models.tokenizer import save_tokenizer, train_tokenizer
-from clamp3.models.weights import tensors_hash
+from clamp3.models.weights import tensors_hash, write_tensors
 from clamp3.randomness import generator, stable_hash
 from clamp3.training.batches import bucketed_batches, even_batches, pad
 from clamp3.training.loop import History, train
@@ -71,7 +70,8 @@ def train_masked_text(
 
 def read_captions(manifests: Sequence[Path], keys: Sequence[str]) -> list[str]:
     """The different captions of the manifests, sorted. Raises DataError where there is none."""
-    found = {caption for pair in load_pairs(manifests) if (caption := caption_of(pair.texts, keys))}
+    _, told = look_through(manifests, (), lambda pair: caption_of(pair.texts, keys))
+    found = set(told) - {""}
     if not found:
         raise DataError(
             f"{', '.join(map(str, manifests))}: no line has text under {', '.join(keys)}"
@@ -114,7 +114,7 @@ def save_masked_text(
     with atomic_path(folder) as draft:
         draft.mkdir()
         save_tokenizer(tokenizer, draft)
-        save_file(state, draft / "model.safetensors", metadata={"format": "pt"})
+        write_tensors(state, draft / "model.safetensors")
         write_json(draft / "config.json", settings | {"notes": notes})
 
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from clamp3.config import ClapMusicgenConfig
 from clamp3.data.captions import caption_of
-from clamp3.data.pairs import load_pairs
+from clamp3.data.pairs import look_through
 from clamp3.data.store import Store
 from clamp3.errors import DataError
 from clamp3.models.clap_musicgen import ClapModel, ClapModelConfig
@@ -68,7 +68,7 @@ def train_clap_musicgen(
     validation = read_recorded(manifests_validation, store, settings.captions)
     torch.manual_seed(stable_hash(seed, "clap_musicgen", "weights"))
     model, words = new_clap(settings, text_model, json.loads(said["chunks"])["chunk_seconds"])
-    _check_states(model, said)
+    _check_states(model, said, Path(states[0]))
     if settings.freeze_text:
         freeze(model.text_model)
     task = ClapTask(model, words, settings, seed)
@@ -130,12 +130,12 @@ def read_recorded(manifests: Sequence[Path], store: Store, keys: Sequence[str]) 
 
     How many have not is logged. Raises DataError where a state is not finite.
     """
-    pairs = load_pairs(manifests)
-    captions = {pair.id: caption_of(pair.texts, keys) for pair in pairs}
-    ids = [pair.id for pair in pairs if captions[pair.id] and pair.id in store]
-    if len(ids) < len(pairs):
-        missing = len(pairs) - len(ids)
-        log.warning("%d of %d pieces have no caption or recording", missing, len(pairs))
+    _, told = look_through(manifests, (), lambda pair: (pair.id, caption_of(pair.texts, keys)))
+    captions = dict(told)
+    ids = [piece_id for piece_id, caption in told if caption and piece_id in store]
+    if len(ids) < len(told):
+        missing = len(told) - len(ids)
+        log.warning("%d of %d pieces have no caption or recording", missing, len(told))
     states = [store.get(piece_id) for piece_id in ids]
     for piece_id, own in zip(ids, states, strict=True):
         if not len(own) or not np.isfinite(own).all():
@@ -163,14 +163,19 @@ def _metadata(path: Path) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in metadata.items()}
 
 
-def _check_states(model: ClapModel, said: dict[str, str]) -> None:
+def _check_states(model: ClapModel, said: dict[str, str], path: Path) -> None:
     """Raise DataError where the states are not of the model's codec and decoder."""
     parts = {"codec": model.codec, "decoder": model.audio_model}
     for name, part in parts.items():
         if tensors_hash(part.state_dict()) != said[name]:
-            raise DataError(f"the states were made by another {name} than settings name")
+            raise DataError(
+                f"{path}: the states were made by another {name} than settings name; make them "
+                "again, or name that model"
+            )
     if json.loads(said["reading"]) != model.config.reading.model_dump():
-        raise DataError(f"the states were made with reading {said['reading']}; settings differ")
+        raise DataError(
+            f"{path}: the states were made with reading {said['reading']}; settings differ"
+        )
 
 
 @dataclass

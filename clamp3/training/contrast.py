@@ -5,13 +5,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-from clamp3.data.pairs import Pair, load_pairs
+from clamp3.data.pairs import Pair, look_through
 from clamp3.errors import DataError
 from clamp3.formats.patches import truncate_patches
 from clamp3.models.clamp import ClampModel
@@ -20,7 +21,7 @@ from clamp3.randomness import generator, stable_hash
 from clamp3.training.batches import Padded, even_batches, pad_groups, shuffled_batches
 from clamp3.training.losses import bounded_scale, contrastive_loss
 from clamp3.training.music import RecordedMusic, SymbolicMusic
-from clamp3.training.resume import digest
+from clamp3.training.resume import digest, joined_digest, part_digest
 from clamp3.training.text_dropout import dropped_text, fixed_text, has_text
 from clamp3.training.two_pass import Chunk, Side, vectors_in_chunks
 
@@ -71,10 +72,14 @@ class PairBatch:
 
 @dataclass(frozen=True)
 class Pieces:
-    """Pieces with text, and all their files."""
+    """Pieces with text, and all their files.
 
-    pairs: list[Pair]
+    `said`: of each piece what `said_of` gives, one after the other.
+    """
+
+    pairs: Sequence[Pair]
     music: SymbolicMusic | RecordedMusic
+    said: bytes
 
     @property
     def feature_size(self) -> int:
@@ -84,8 +89,18 @@ class Pieces:
     @property
     def digest(self) -> str:
         """One SHA-256 for all that these pieces say and hold."""
-        said = [[pair.id, pair.filepaths, pair.texts] for pair in self.pairs]
-        return digest(self.music.digest, *said)
+        return joined_digest([part_digest(self.music.digest), self.said])
+
+
+def said_of(pair: Pair) -> bytes:
+    """What stands for all that the manifests say of a piece, 32 bytes."""
+    return part_digest([pair.id, pair.filepaths, pair.texts])
+
+
+class _Found(NamedTuple):
+    rank: int  # among pieces of which some are chosen
+    filepaths: tuple[str, ...]
+    said: bytes
 
 
 def read_pieces(
@@ -104,16 +119,24 @@ def read_pieces(
     The number of those without text is logged. `cache`: see `SymbolicMusic`. Of more than `at_most`
     the same ones are taken, whatever else there is, by a hash of their ids.
     """
-    found = load_pairs(manifests, SUFFIXES[modality])
-    pairs = [pair for pair in found if has_text(pair.texts, text_dropout)]
-    if len(pairs) < len(found):
-        log.warning("%d of %d pieces have no text, left out", len(found) - len(pairs), len(found))
+
+    def look(pair: Pair) -> _Found | None:
+        if not has_text(pair.texts, text_dropout):
+            return None
+        return _Found(stable_hash("piece", pair.id), pair.filepaths, said_of(pair))
+
+    pairs, found = look_through(manifests, SUFFIXES[modality], look)
+    kept = [place for place, own in enumerate(found) if own]
+    if len(kept) < len(found):
+        log.warning("%d of %d pieces have no text, left out", len(found) - len(kept), len(found))
     if at_most is not None:
-        pairs = sorted(pairs, key=lambda pair: stable_hash("piece", pair.id))[:at_most]
-    paths = [path for pair in pairs for path in pair.filepaths]
+        kept = sorted(kept, key=lambda place: found[place].rank)[:at_most]
+    paths = [path for place in kept for path in found[place].filepaths]
     if modality == "audio":
-        return Pieces(pairs, RecordedMusic(paths, cache=cache))
-    return Pieces(pairs, SymbolicMusic(paths, patch_size, cache=cache))
+        music = RecordedMusic(paths, cache=cache)
+    else:
+        music = SymbolicMusic(paths, patch_size, cache=cache)
+    return Pieces(pairs.take(kept), music, b"".join(found[place].said for place in kept))
 
 
 class ContrastiveTask:
@@ -164,6 +187,7 @@ class ContrastiveTask:
                 "music, expected at least two to tell from each other"
             )
         self.pieces, self.validation = pieces, validation
+        self._kinds = _places_by_kind(validation.pairs, SUFFIXES[self.contrast.modality])
         learning = [name for name, p in self.model.named_parameters() if p.requires_grad]
         settings = vars(self.contrast) | {"model": self.model.config.model_dump()}
         settings |= {"learning": learning, "rates": self.rates}
@@ -221,27 +245,26 @@ class ContrastiveTask:
         Differs: the originals look at the score only where a piece has both, and draw the batches
         anew each time, which makes the best epoch a matter of luck.
         """
-        kinds = {suffix: self._of_kind(suffix) for suffix in SUFFIXES[self.contrast.modality]}
         losses, figures = [], {}
-        for suffix, pairs in kinds.items():
-            if pairs:
-                loss, rank = self._evaluate(pairs, device)
+        for suffix, places in self._kinds.items():
+            if places:
+                loss, rank = self._evaluate(suffix, places, device)
                 losses.append(loss)
                 figures[f"reciprocal_rank_{suffix.lstrip('.')}"] = rank
         return {"loss": sum(losses) / len(losses)} | figures if losses else {}
 
-    def _of_kind(self, suffix: str) -> list[Pair]:
-        pairs = [pair.with_suffix((suffix,)) for pair in self.validation.pairs]
-        return [pair for pair in pairs if pair.filepaths]
-
-    def _evaluate(self, pairs: list[Pair], device: torch.device) -> tuple[float, float]:
+    def _evaluate(
+        self, suffix: str, places: list[int], device: torch.device
+    ) -> tuple[float, float]:
         # In order of ids, neighbours may be alike; the order drawn is the same at every call.
-        drawn = generator(self.seed, "validation").permutation(len(pairs))
-        batches = even_batches(len(pairs), self.contrast.batch_size)
-        parts = [self._encode([pairs[drawn[place]] for place in b], device) for b in batches]
+        drawn = generator(self.seed, "validation").permutation(len(places))
+        parts = []
+        for batch in even_batches(len(places), self.contrast.batch_size):
+            pairs = [self.validation.pairs[places[drawn[place]]] for place in batch]
+            parts.append(self._encode([pair.with_suffix((suffix,)) for pair in pairs], device))
         losses = [self._compare(*part, self.log_scale).item() * len(part[0]) for part in parts]
         texts, music = (torch.cat([part[side] for part in parts]).float() for side in (0, 1))
-        return sum(losses) / len(pairs), _mean_reciprocal_rank(texts, music)
+        return sum(losses) / len(places), _mean_reciprocal_rank(texts, music)
 
     def _encode(self, pairs: list[Pair], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         said = [fixed_text(pair.texts, self.contrast.text_field) for pair in pairs]
@@ -294,6 +317,16 @@ class ContrastiveTask:
             truncate_patches(t, self.max_tokens, rng) for t, rng in zip(tokens, rngs, strict=True)
         ]
         return pad_groups(cropped, self.tokenizer.pad_token_id)
+
+
+def _places_by_kind(pairs: Sequence[Pair], suffixes: Sequence[str]) -> dict[str, list[int]]:
+    """The pieces that have a file of each kind, by where they stand."""
+    found: dict[str, list[int]] = {suffix: [] for suffix in suffixes}
+    for place, pair in enumerate(pairs):
+        for suffix, places in found.items():
+            if pair.with_suffix((suffix,)).filepaths:
+                places.append(place)
+    return found
 
 
 def _learned_scale(model: ClampModel, contrast: Contrast) -> nn.Parameter:

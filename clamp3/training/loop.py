@@ -363,6 +363,8 @@ class _Run:
         if self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         log.info("%s: going on after step %d", self.task.name, self.progress.step)
+        if self.accelerator.is_main_process:  # Snakemake removed it; of a finished one no row comes
+            write_metrics(self.metrics, self.progress.rows)
 
     def _report(self, said: str) -> None:
         at = self.progress

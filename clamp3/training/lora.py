@@ -58,7 +58,7 @@ def train_adapter(
     if modality not in MODALITIES:
         raise ConfigError(f"modality: {modality}; expected one of {', '.join(MODALITIES)}")
     name = f"lora-{modality}"
-    loaded = load_clamp(model, towers=("text", "symbolic"))
+    loaded = load_clamp(model, towers=("text", "symbolic"), verify=True)
     if loaded.tokenizer is None:
         raise CheckpointError(f"{model}: no tokenizer in it; expected a model with a text tower")
     torch.manual_seed(stable_hash(seed, name, "weights"))

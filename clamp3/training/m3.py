@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clamp3.config import M3Config
-from clamp3.data.pairs import load_pairs
+from clamp3.data.pairs import look_through
 from clamp3.errors import DataError
 from clamp3.formats.patches import truncate_patches
 from clamp3.models.checkpoints import save_checkpoint
@@ -56,7 +56,8 @@ def train_m3(
 
 
 def _files(manifests: Sequence[Path]) -> list[str]:
-    paths = [path for pair in load_pairs(manifests, SUFFIXES) for path in pair.filepaths]
+    _, named = look_through(manifests, SUFFIXES, lambda pair: pair.filepaths)
+    paths = [path for own in named for path in own]
     if not paths:
         raise DataError(
             f"{', '.join(map(str, manifests))}: no .abc or .mtf file named, expected at least one"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clamp3.data import store
-from clamp3.data.store import PieceReader
+from clamp3.data import piece_reader, store
+from clamp3.data.piece_reader import PieceReader
+from clamp3.data.raw_files.places import content_of
 from clamp3.errors import DataError, FormatError
 from clamp3.files import sha256_of
 from clamp3.formats import patches as patches_module
@@ -19,7 +20,13 @@ from clamp3.training.music_cache import CachedRows, Row, as_array
 from clamp3.training.resume import digest, part_digest
 
 # What decides how files become rows: a cache made by other code is another cache.
-CODE = (music_cache.__file__, patches_module.__file__, store.__file__, __file__)
+CODE = (
+    music_cache.__file__,
+    patches_module.__file__,
+    piece_reader.__file__,
+    store.__file__,
+    __file__,
+)
 
 
 def cache_folder(resume: Path) -> Path:
@@ -170,7 +177,7 @@ class RecordedMusic(_Music):
 
 def _key(paths: list[str], reader: PieceReader, *how: object) -> str:
     """What stands for all that the rows depend on: the content of files, code and settings."""
-    sources = [[str(path), sha256_of(path)] for path in reader.sources(paths)]
+    sources = [[path, content_of(path)] for path in reader.sources(paths)]
     code = [sha256_of(Path(path)) for path in CODE]
     return digest(code, list(how), *map(part_digest, paths), *sources)
 

@@ -8,7 +8,7 @@ import os
 import pickle
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -104,9 +104,14 @@ class ResumeFolder:
 
 def digest(*parts: object) -> str:
     """One SHA-256 for JSON values and bytes; other parts, other digest."""
+    return joined_digest(map(part_digest, parts))
+
+
+def joined_digest(parts: Iterable[bytes]) -> str:
+    """The `digest` of parts of which the `part_digest` of each is known, or of some together."""
     total = hashlib.sha256()
     for part in parts:
-        total.update(part_digest(part))
+        total.update(part)
     return total.hexdigest()
 
 

@@ -321,7 +321,16 @@ def without_first(tensors):
     return dict(list(tensors.items())[1:])
 
 
+def flip(folder):
+    """Change one bit of a value, which stays a finite number."""
+    path = folder / "adapter_model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-4] ^= 1  # the smallest bit of the last number
+    path.write_bytes(data)
+
+
 FAULTS = [
+    (flip, "not the weights that were saved"),
     (lambda f: (f / "adapter_config.json").unlink(), "adapter_config.json: no such file"),
     (lambda f: (f / "adapter_model.safetensors").unlink(), "safetensors: no such file"),
     (lambda f: (f / "adapter_config.json").write_text("{"), "not an adapter's description"),

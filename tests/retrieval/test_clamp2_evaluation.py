@@ -178,3 +178,13 @@ def test_from_a_model_to_figures(tiny, tmp_path, monkeypatch):
     found = report["models"]["clamp2"]
     assert found["test"]["unseen_to_mtf"]["queries"] == 12
     assert found["train"]["english_to_abc"]["references"] == 2
+
+
+def test_a_run_that_fails_leaves_no_tables(tiny, tmp_path):
+    save_checkpoint(as_kind(tiny.model, "clamp2"), tmp_path / "model", tokenizer=tiny.tokenizer)
+    paths = manifests(tmp_path, [line(0)], [line(1)])  # of files that are not there
+    settings = EmbedConfig(batch_tokens=64, threads=1)
+    models = {"clamp2": tmp_path / "model"}
+    with pytest.raises(DataError):
+        embed_clamp2(models, paths, tmp_path / "out", settings, device="cpu")
+    assert not (tmp_path / "out").exists()

@@ -106,7 +106,7 @@ BAD = {
     "silent": (lambda path: _written(path, np.empty(0, np.float32)), "no_samples"),
     "nan": (lambda path: _written(path, np.full(16_000, np.nan)), "not_finite"),
     "short": (lambda path: _written(path, np.zeros(16)), "too_short"),
-    "missing": (lambda path: None, "unreadable_file"),
+    "missing": (lambda path: None, "missing_file"),
 }
 
 

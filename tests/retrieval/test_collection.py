@@ -11,7 +11,7 @@ from retrieval.workplace import Workplace, score
 
 from clamp3.config import EmbedConfig, LoraConfig
 from clamp3.data.rejected import read_rejected
-from clamp3.errors import DataError
+from clamp3.errors import CheckpointError, DataError
 from clamp3.files import write_jsonl
 from clamp3.models.checkpoints import LoadedClamp, load_clamp
 from clamp3.models.lora import add_lora, save_adapter
@@ -123,6 +123,19 @@ def test_nothing_at_all_is_an_error(workplace: Workplace):
     write_jsonl(workplace.manifests[2], [])
     with pytest.raises(DataError, match="name no piece"):
         embed(workplace, manifests=[workplace.manifests[2]])
+
+
+def test_a_flipped_bit_of_the_weights_is_found(workplace: Workplace):
+    weights = workplace.model / "symbolic.safetensors"
+    whole = weights.read_bytes()
+    data = bytearray(whole)
+    data[-4] ^= 1  # the smallest bit of a number: still finite, still of its shape
+    weights.write_bytes(data)
+    try:
+        with pytest.raises(CheckpointError, match=r"symbolic\.safetensors: not the weights"):
+            embed(workplace, "flipped")
+    finally:
+        weights.write_bytes(whole)
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")

@@ -77,7 +77,7 @@ def test_a_recording_that_the_catalogue_names_is_taken_from_there(work):
     assert table.column("id").to_pylist() == ["pdmx/b", "song_describer/c"]
     assert [len(rows) for rows in table.column("features").to_pylist()] == [1, 3]
     (lost,) = read_rejected(Path("rejected.parquet"))
-    assert (lost.id, lost.kind) == ("song_describer/d", "unreadable_file")
+    assert (lost.id, lost.kind) == ("song_describer/d", "missing_file")
 
 
 def test_one_row_per_window_for_each_piece_with_a_file(work, caplog):

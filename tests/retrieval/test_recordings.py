@@ -3,6 +3,7 @@
 import json
 import logging
 import zipfile
+from pathlib import Path
 
 import mido
 import numpy as np
@@ -158,7 +159,7 @@ def test_files_are_found_by_id_and_by_name(tmp_path):
     folder = RecordingFolder(tmp_path)
 
     def found(piece_id):
-        return [path.relative_to(tmp_path).as_posix() for path in folder.find(piece_id)]
+        return [Path(path).relative_to(tmp_path).as_posix() for path in folder.find(piece_id)]
 
     assert found("pdmx/a") == ["pdmx/a.wav"]
     assert found("pdmx/b") == ["deep/er/b.MP3"]

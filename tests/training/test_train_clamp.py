@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from small_corpus import FEATURE_SIZE, clamp_settings, m3_settings, make_corpus, stage
 
 from clamp3.config import TowerRates
+from clamp3.data.pairs import load_pairs
 from clamp3.errors import CheckpointError, ConfigError, DataError
 from clamp3.files import read_jsonl, write_jsonl
 from clamp3.formats.patches import encode_patches, remove_instruments
@@ -91,6 +92,37 @@ def _alike(folder, other, name):
     ours, theirs = (load_file(place / f"{name}.safetensors") for place in (folder, other))
     assert ours.keys() == theirs.keys()
     return [torch.equal(ours[key], theirs[key]) for key in ours]
+
+
+class _InMemory(list):
+    """Pieces whose texts are held, plainly."""
+
+    def take(self, places):
+        return _InMemory(self[place] for place in places)
+
+
+def test_texts_in_memory_or_in_their_manifests_give_one_model(
+    corpus, first_stage, tmp_path, monkeypatch
+):
+    """Read as they are needed, by processes of their own, or held: all bits and figures alike."""
+
+    def held(manifests, suffixes, look):
+        pairs = _InMemory(load_pairs(manifests, suffixes))
+        return pairs, [look(pair) for pair in pairs]
+
+    made = {path.name: path.read_bytes() for path in sorted(first_stage.iterdir())}
+    assert _train(corpus, tmp_path / "read", stage(workers=2)) == made
+    monkeypatch.setattr("clamp3.training.contrast.look_through", held)
+    assert _train(corpus, tmp_path / "held", stage()) == made
+    losses = [_losses(out) for out in (first_stage, tmp_path / "read", tmp_path / "held")]
+    assert losses[0] == losses[1] == losses[2]
+    assert len(losses[0]) > 1
+
+
+def _losses(out):
+    with open(out.with_suffix(".tsv"), encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        return [{key: row[key] for key in row if "loss" in key or "rank" in key} for row in rows]
 
 
 # --- samples ---

@@ -12,7 +12,10 @@ rule extract_features:
     """In audio: describe every window of one part's recordings, which the demo first plays."""
     input:
         catalog="data/catalog/{part}.parquet",
-        sources=watched(f"{CORPUS}/mid") if IS_RENDERED else RECORDINGS,
+        # Without a folder it is the parameter that Snakemake finds missing.
+        sources=watched(
+            f"{CORPUS}/mid" if IS_RENDERED else RECORDINGS or "audio.folder"
+        ),
     output:
         table=ensure("data/features/{part}.parquet", non_empty=True),
         rejected="data/features/rejected-{part}.parquet",

@@ -84,4 +84,5 @@ rule publish_clamp3:
         "logs/timings/publish_clamp3.tsv"
     localrule: True
     shell:
-        "cp -R {input:q} {output:q} 2> {log:q}"
+        "(rm -rf {output:q}.draft; cp -R {input:q} {output:q}.draft"
+        " && mv {output:q}.draft {output:q}) 2> {log:q}"

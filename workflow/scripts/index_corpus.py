@@ -7,14 +7,14 @@ from clamp3.retrieval.corpus_index import Corpus, index_corpus
 
 if __name__ == "__main__":
     with Job() as job:
-        parts, recordings = listed_parts(job.path("catalog"))[0], job.path("recordings")
+        parts, recordings = listed_parts(job.path("catalog"))[0], job.text("recordings")
         is_rendered = job.section("audio", AudioConfig).source == "render"  # into a folder a part
         corpus = Corpus(
             manifests=job.paths("manifests"),
             catalog=parts,
             scores=listed_parts(job.path("scores"))[0],
             midi=job.path("midi"),
-            recordings=[recordings / part.stem for part in parts] if is_rendered else [recordings],
+            recordings=[f"{recordings}/{p.stem}" for p in parts] if is_rendered else [recordings],
             are_rendered=is_rendered,
         )
         index_corpus(

@@ -93,7 +93,7 @@ def read_clap_config(folder: Path) -> ClapCheckpointConfig:
         config = check(ClapCheckpointConfig, json.loads(path.read_text("utf-8")), str(path))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; expected a checkpoint folder") from error
-    except (OSError, ValueError, ConfigError) as error:
+    except (OSError, ValueError, RecursionError, ConfigError) as error:
         raise CheckpointError(
             f"{path}: not the description of a CLAP-MusicGen ({error}); was it written by this "
             "package?"
@@ -140,7 +140,7 @@ def load_clap(
 def _is_ours(folder: Path) -> bool:
     try:
         return json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("kind") is not None
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, RecursionError, AttributeError):
         return False
 
 

@@ -11,7 +11,7 @@ from transformers.models.musicgen.modeling_musicgen import (
     MusicgenSinusoidalPositionalEmbedding,
 )
 
-from clamp3.config import MusicgenReading, Section
+from clamp3.config import Layers, Length, MusicgenReading, Section
 from clamp3.models.pooling import masked_mean
 
 # Of a layer: nothing conditions the decoder here, and they are a third of its weights.
@@ -23,11 +23,11 @@ class DecoderConfig(Section):
 
     vocab_size: PositiveInt = 2048  # codes; the id after the last one is padding
     hidden_size: PositiveInt = 1024
-    num_hidden_layers: PositiveInt = 24
+    num_hidden_layers: Layers = 24
     num_attention_heads: PositiveInt = 16
     ffn_dim: PositiveInt = 4096
     num_codebooks: PositiveInt = 4
-    max_position_embeddings: PositiveInt = 2048
+    max_position_embeddings: Length = 2048
     activation_function: str = "gelu"
     scale_embedding: bool = False
     audio_channels: Literal[1] = 1

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from transformers import (
     EncodecConfig,
@@ -30,6 +29,7 @@ from clamp3.models.encoders import empty_weights
 from clamp3.models.hub import fetch, is_hub_name
 from clamp3.models.text import TextTowerConfig, text_encoder
 from clamp3.models.tokenizer import load_tokenizer
+from clamp3.models.weights import write_tensors
 
 # What the names of a part's tensors begin with: in a whole MusicGen, its language model, the bare
 # part, and in the published CLAP-MusicGen.
@@ -178,7 +178,7 @@ def write_new_musicgen(
             "decoder": decoder.model_dump(mode="json") | {"model_type": "musicgen_decoder"},
         }
         write_json(draft / "config.json", settings)
-        save_file(state, draft / "model.safetensors", metadata={"format": "pt"})
+        write_tensors(state, draft / "model.safetensors")
 
 
 def _check_kind(folder: Path, settings: Mapping, kinds: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from clamp3.errors import CheckpointError
 from clamp3.models.hub import fetch, is_hub_name
-from clamp3.models.weights import Tensors, check_tensors
+from clamp3.models.weights import Tensors, check_tensors, refuse_changed
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each may be cut, with an .index.json
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
@@ -46,7 +46,7 @@ def read_settings(folder: Path) -> dict:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; expected the folder of a model") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: {type(values).__name__}, expected a JSON object")
@@ -111,6 +111,7 @@ class WeightFiles:
 
     def _names(self, path: Path) -> list[str]:
         if path.suffix == ".safetensors":
+            refuse_changed(path)
             with _opened(path) as file:
                 return list(file.keys())
         self._pickled[path] = _unpickled(path)
@@ -135,7 +136,7 @@ def _indexed(index: Path) -> list[Path]:
         named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         if not named or any(Path(name).name != name for name in named):
             raise ValueError(f"weight_map names {named}, expected files beside it")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{index}: not a readable index of weights ({error})") from error
     return [index.parent / name for name in named]
 
