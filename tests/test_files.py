@@ -12,6 +12,7 @@ from clamp3.errors import DataError, StorageError
 from clamp3.files import (
     atomic_path,
     read_jsonl,
+    read_metadata,
     read_table,
     sha256_of,
     write_json,
@@ -160,6 +161,13 @@ def test_a_bad_line_is_named(tmp_path, line, message):
     path.write_bytes(b'{"a": 1}\n' + line + b"\n")
     with pytest.raises(DataError, match=f"line 2: {message}"):
         list(read_jsonl(path))
+
+
+def test_a_damaged_table_is_named(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    for read in (read_table, read_metadata):
+        with pytest.raises(DataError, match=r"a\.parquet: not a readable Parquet file"):
+            read(tmp_path / "a.parquet")
 
 
 def test_json_keeps_the_order_of_keys(tmp_path):

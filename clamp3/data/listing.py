@@ -4,10 +4,8 @@ import csv
 import re
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from clamp3.errors import DataError
-from clamp3.files import sha256_of, write_text
+from clamp3.files import read_metadata, sha256_of, write_text
 
 LISTING = "parts.tsv"
 _PART = re.compile(r".*-of-(\d+)\.parquet$")

@@ -34,6 +34,7 @@ def read_tensors(path: Path) -> Tensors:
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such file; the folder is not complete")
     try:
+        open(path, "rb").close()  # safetensors takes a file that may not be read for none
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:

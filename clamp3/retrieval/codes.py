@@ -174,7 +174,7 @@ def _close(tables: list[Path], rejects: list[Path], rows: int, settings: CodesCo
         STAGE,
         read_rejected(rejects),
         rows_in=rows,
-        rows_out=sum(read_metadata(table).num_rows for table in tables),
+        rows_out=sum(pq.read_metadata(table).num_rows for table in tables),
         max_rejected_share=settings.max_rejected_share,
     )
 
@@ -264,7 +264,7 @@ def _pool(codes: Path, table: Path, tower: DecoderTower, how: dict[str, str]) ->
 
 def table_says(table: Path) -> dict[str, str]:
     """The metadata of a table of codes or states."""
-    metadata = read_metadata(table).metadata or {}
+    metadata = pq.read_schema(table).metadata or {}
     return {key.decode(): value.decode() for key, value in metadata.items()}
 
 

@@ -4,13 +4,12 @@ import csv
 import json
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import yaml
 
 from clamp3.config import ReportConfig
 from clamp3.data.piece_reader import PieceReader
 from clamp3.errors import DataError
-from clamp3.files import read_jsonl, write_text
+from clamp3.files import read_jsonl, read_metadata, write_text
 from clamp3.retrieval import plots
 from clamp3.retrieval.comparison import read_evaluation
 from clamp3.retrieval.metadata import Facts, read_facts

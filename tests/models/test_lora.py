@@ -25,7 +25,7 @@ from clamp3.models.lora import (
     trainable_parameters,
 )
 from clamp3.models.pooling import combine, segments
-from clamp3.models.weights import assign, shapes_of
+from clamp3.models.weights import assign, read_tensors, shapes_of
 
 pytestmark = pytest.mark.filterwarnings(  # peft asks transformers under an old name
     "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
@@ -366,6 +366,17 @@ def test_faulty_adapters_are_named_and_leave_the_model_alone(tmp_path, damage, m
     assert not has_adapter(model)
     assert trainable_parameters(model) == trainable
     np.testing.assert_array_equal(embed(model, patches_of_k()), before)
+
+
+def test_weights_that_may_not_be_read_are_told_as_such(tmp_path, monkeypatch):
+    save_adapter(trained(), tmp_path / "adapter")
+
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors: .*Permission denied"):
+        read_tensors(tmp_path / "adapter" / "adapter_model.safetensors")
 
 
 def test_an_adapter_of_another_width_is_refused(tmp_path):

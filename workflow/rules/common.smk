@@ -23,9 +23,9 @@ validate(config, schema="../schemas/params.schema.json", set_default=False)
 # Written in C, where PyYAML has it: every command reads these files.
 FAST_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Which parameters and code a stage depends on is said in dvc.yaml and read from there.
-CONTRACT = yaml.load((Path(workflow.basedir) / "dvc.yaml").read_text(), FAST_YAML)[
-    "stages"
-]
+CONTRACT = yaml.load(
+    (Path(workflow.basedir) / "dvc.yaml").read_text("utf-8"), FAST_YAML
+)["stages"]
 UNDER_DVC = os.getenv("DVC_STAGE")  # DVC sets it to the stage it runs
 ACTIVE_STAGES = UNDER_DVC.split() if UNDER_DVC else list(CONTRACT)
 
@@ -144,7 +144,7 @@ def plan():
 def record_finished():
     """Tell DVC of the stages that are finished, if they are what dvc.yaml now asks for."""
     if BRIDGE and os.getenv("DVC_BRIDGE") != "adopt":
-        now = yaml.safe_load(Path("params.yaml").read_text())
+        now = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
         BRIDGE.record(
             [stage for stage in plan().finished() if is_as_started(stage, now)]
         )
