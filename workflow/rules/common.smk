@@ -61,7 +61,8 @@ MIDI_FOLDERS = [
     for folder in watched(address)
 ]
 # Further attempts of a job whose files are elsewhere: a network may come back.
-NETWORK_TRIES = 2 if is_remote(CORPUS) else 0
+GIVEN_PLACES = [CORPUS, RECORDINGS or "", *(given["path"] for given in GIVEN.values())]
+NETWORK_TRIES = 2 if any(map(is_remote, GIVEN_PLACES)) else 0
 CLAMP3_STAGES = list(config["clamp3"]["stages"])
 # CLaMP 2's manifests are a person's own, train.jsonl at least, or made of those of scores and
 # performances.
