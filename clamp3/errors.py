@@ -28,6 +28,11 @@ _ADVICE = {
     errno.EPERM: "does it belong to another user?",
     errno.ENOENT: "was it moved or removed meanwhile?",
     errno.ESTALE: "was it moved or removed meanwhile?",
+    errno.EISDIR: "a file is expected there",
+    errno.ENOTDIR: "a folder is expected there",
+    errno.EEXIST: "remove it, or give another name",
+    errno.ENAMETOOLONG: "is it a path at all?",
+    errno.ENFILE: "the machine has too many files open",
     errno.EIO: "is the disk damaged, or the network down?",
     errno.EMFILE: "is there a limit on open files (ulimit -n)?",
 }
@@ -84,7 +89,7 @@ def machine_fault(error: BaseException) -> str | None:
             "job more (Snakemake: --set-resources RULE:mem_mb=…), or let it take less at once "
             "(batch_size, batch_tokens, chunk)"
         )
-    if not isinstance(error, OSError) or not error.errno:
+    if not isinstance(error, OSError) or error.errno not in _ADVICE:
         return None
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     return ": ".join([" → ".join(names) or "a file", advised(error)])

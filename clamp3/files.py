@@ -28,11 +28,12 @@ ROWS_PER_GROUP = 8192  # text and metadata: compact, and one group still fits a 
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, tidy: bool = True) -> Iterator[Path]:
     """A temporary sibling to write to; it takes the place of `path` when the block ends well.
 
     Works for a file and for a folder (then the block creates the folder). After an exception or
-    a kill `path` is as it was before; what a kill leaves of a draft, a later call removes.
+    a kill `path` is as it was before; what a kill leaves of a draft, a later call removes, if it is
+    to be `tidy`: it then looks through the whole folder.
 
     Raises StorageError, in place of what the block raises, where there is no room or no right to
     write.
@@ -41,9 +42,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     with _told_of_writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    lock = _held(workplace)
+    lock = None
     try:
-        _remove_abandoned(path, workplace)
+        lock = _held(workplace)
+        if tidy:
+            _remove_abandoned(path, workplace)
         draft = workplace / path.name
         with _told_of_writing(path, _UNWRITABLE):
             try:
@@ -57,7 +60,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.replace(draft, path)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
 
 
 def _held(workplace: Path) -> int:

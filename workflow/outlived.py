@@ -82,7 +82,8 @@ def finished(notes: Bridge, outs: list[Path], since: float) -> Iterable[str]:
     """Outputs of rules among `outs` that jobs have finished and that Snakemake has no note of."""
     for path in notes.strangers(outs):
         output = next((each for each in path.parents if (each / STAMP).exists()), path)
-        is_whole = not notes.notes._filter_incomplete_keys([str(output)])
+        names = [str(each) for each in (path, *path.parents[:-1])]
+        is_whole = not notes.notes._filter_incomplete_keys(names)
         if is_whole and os.lstat(path).st_mtime >= since:
             yield str(output)
 

@@ -62,7 +62,7 @@ def parse_lakh(folder: Path | str, *, collection: str = COLLECTION) -> Parsed:
     Kinds of rejects: `bad_path` (lies elsewhere than the others), `bad_value`; reasons name the
     file. Raises DataError for a folder that holds no such tree, and for a damaged list.
     """
-    folder = _tree_folder(str(folder))
+    folder = _tree_folder(str(folder).rstrip("/") or "/")
     paths = music_files(folder, [FileFormat.MIDI])
     tree = _tree_of(folder, paths)
     place, titles, chosen = _PLACES[tree], {}, set(paths)

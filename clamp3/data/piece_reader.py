@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from clamp3.data.raw_files.addresses import is_remote, local_path, parent
 from clamp3.data.raw_files.places import remote_names
-from clamp3.data.raw_files.reading import RawFiles, local_copy
+from clamp3.data.raw_files.reading import RawFiles, local_copy, speaking_of, write_copy
 from clamp3.data.store import COLUMNS, PARTS, Store, column_of, frames_of, parts_in
 from clamp3.errors import DataError, FormatError
 from clamp3.files import read_array
@@ -139,14 +139,16 @@ def _fetched(addresses: Sequence[str]) -> Iterator[tuple[str, str | np.ndarray]]
         for address in addresses:
             copy = Path(place, "piece").with_suffix(PurePosixPath(address).suffix)
             try:
-                copy.write_bytes(files.fetch(address))
+                write_copy(copy, files.fetch(address))
             except FormatError as error:
                 if error.kind != "missing_file":
                     raise
                 raise DataError(
                     f"{address}: no such file, and no store ({PARTS}) in a folder above it"
                 ) from error
-            yield address, _read_file(copy)
+            with speaking_of(address, copy):
+                piece = _read_file(copy)
+            yield address, piece
 
 
 def _stream_store(folder: str, wanted: dict[str, str]) -> Iterator[tuple[str, str | np.ndarray]]:

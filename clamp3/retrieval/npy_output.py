@@ -53,7 +53,7 @@ class NpyOutput:
             if row.embedding is None:
                 continue
             file = self._names[row.id]
-            with atomic_path(self.folder / file) as draft, draft.open("wb") as handle:
+            with atomic_path(self.folder / file, tidy=False) as draft, draft.open("wb") as handle:
                 np.save(handle, np.asarray(row.embedding, np.float32)[None])
             values = (row.id, file, row.sha256, row.modality, self.making.mark)
             self._journal[row.id] = dict(zip(COLUMNS, values, strict=True))

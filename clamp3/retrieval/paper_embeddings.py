@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clamp3.config import EmbedConfig
 from clamp3.data.pairs import load_pairs
-from clamp3.errors import DataError
+from clamp3.errors import DataError, StorageError
 from clamp3.models.checkpoints import load_clamp, read_config
 from clamp3.models.hub import resolve
 from clamp3.retrieval.collection import Entry, embed_collection, embed_model
@@ -45,6 +45,8 @@ def embed_paper_sets(
     by_modality = {modality: (adapters or {}).get(modality) for modality in TOWER_OF}
     try:
         embed_model(folder, chosen, out, settings, adapters=by_modality)
+    except StorageError:  # of a table that could not be written
+        raise
     except DataError as error:  # all tables are written before, and the table says what is empty
         log.warning("%s", error)
     lines = [path for path in chosen if manifest_name(path)[0] in line_collections]

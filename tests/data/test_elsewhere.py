@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import fsspec
@@ -20,10 +21,10 @@ from clamp3.data.catalog import _read_collection
 from clamp3.data.piece_reader import PieceReader
 from clamp3.data.raw_files import places
 from clamp3.data.raw_files.folders import local_sources, names_below
-from clamp3.data.raw_files.reading import RawFiles
+from clamp3.data.raw_files.reading import RawFiles, speaking_of
 from clamp3.data.rejected import read_rejected
 from clamp3.data.store import Store
-from clamp3.errors import ConfigError, DataError
+from clamp3.errors import ConfigError, DataError, FormatError
 from clamp3.files import read_table, write_table
 from clamp3.retrieval.features import extract_features
 
@@ -308,3 +309,23 @@ def test_what_is_written_is_written_here(here, words):
     assert "expected a path of this machine" in " ".join(said.split())
     assert not Path("s3:").exists()
     assert pq.read_metadata(here / "mtf/part-0.parquet").num_rows == 1
+
+
+def test_copies_stay_in_the_temporary_folder(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    write_zip(tmp_path / "sc.zip", {"scores/a.abc": ABC.encode()})
+    monkeypatch.chdir(tmp_path / "work")
+    before = {*Path(tempfile.gettempdir()).glob("*")}
+    with local_sources(["../sc.zip"]) as (copy,):
+        (own,) = {*Path(tempfile.gettempdir()).glob("clamp3-*")} - before
+        assert copy.is_relative_to(own)
+        assert [path.name for path in copy.rglob("*.abc")] == ["a.abc"]
+    assert {path.name for path in tmp_path.iterdir()} == {"work", "sc.zip"}
+    assert not own.exists()
+
+
+def test_what_is_wrong_with_a_copy_is_said_of_the_address():
+    copy = Path("/tmp/x/piece.abc")
+    said = pytest.raises(FormatError, match=r"^wrong\.abc: empty$")
+    with said, speaking_of("wrong.abc", copy):
+        raise FormatError("empty_file", f"{copy}: empty")

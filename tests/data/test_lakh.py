@@ -18,8 +18,9 @@ def test_lmd_full_has_no_texts(tmp_path):
     assert {*columns["background"], *columns["text"], *columns["title"]} == {None}
 
 
-def test_lmd_matched_takes_the_likeliest_track_of_each_file(tmp_path):
-    columns = parse_lakh(lakh_matched(tmp_path).path).columns
+@pytest.mark.parametrize("end", ["", "/"])
+def test_lmd_matched_takes_the_likeliest_track_of_each_file(tmp_path, end):
+    columns = parse_lakh(f"{lakh_matched(tmp_path).path}{end}").columns
     assert columns["title"] == [f"Jóga {number}" for number in range(5, 10)]
     assert set(columns["artists"]) == {"Björk"}
     assert all("Jóga" in text for text in columns["background"])

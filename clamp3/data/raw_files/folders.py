@@ -18,7 +18,7 @@ from clamp3.data.raw_files.addresses import (
 )
 from clamp3.data.raw_files.archives import Archive
 from clamp3.data.raw_files.places import remote_files
-from clamp3.data.raw_files.reading import RawFiles, find_remote_member
+from clamp3.data.raw_files.reading import RawFiles, find_remote_member, write_copy
 from clamp3.errors import ConfigError, DataError, FormatError
 from clamp3.formats.modality import FORMAT_BY_SUFFIX
 from clamp3.logs import progress
@@ -80,8 +80,9 @@ def local_sources(given: Sequence[str], *, everything: bool = False) -> Iterator
 def _copied(address: str, place: Path, everything: bool) -> Path:
     """A copy of a file, or of the files below a folder, under the names of their address."""
     names = names_below(address, hidden=everything)
-    top = place / (address.partition("://")[2] if is_remote(address) else f"./{address}")
-    top = Path(os.path.normpath(top))
+    # No name leads out of the temporary folder.
+    inside = address.partition("://")[2] if is_remote(address) else local_path(address)
+    top = Path(f"{place}{os.path.abspath(f'/{inside}' if is_remote(address) else inside)}")
     files = {address: top}
     if names:
         wanted = names if everything else _readable(names, address)
@@ -91,7 +92,7 @@ def _copied(address: str, place: Path, everything: bool) -> Path:
         for each, copy in progress(files.items(), "fetching", len(files)):
             copy.parent.mkdir(parents=True, exist_ok=True)
             try:
-                copy.write_bytes(source.fetch(each))
+                write_copy(copy, source.fetch(each))
             except FormatError as error:
                 _passed_over(each, copy, error, named=not names)
     return top

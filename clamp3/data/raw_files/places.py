@@ -4,6 +4,7 @@ A place that does not answer is asked again, after ever longer waits; then Stora
 step, so that no piece is taken for broken because of a network.
 """
 
+import errno
 import hashlib
 import io
 import logging
@@ -15,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from clamp3.data.raw_files.addresses import is_remote, local_path, refuse_secret
-from clamp3.errors import DataError, StorageError
+from clamp3.errors import DataError, StorageError, advised
 from clamp3.files import sha256_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 WAITS_SECONDS = (1.0, 3.0, 9.0)  # between attempts, besides those that a client makes itself
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # on this machine
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _BLOCK_BYTES = 1 << 23
 _VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "updated", "created")
@@ -192,6 +194,9 @@ def ask(address: str, question: Callable[["AbstractFileSystem", str], Answer]) -
                 "the right to list a bucket, S3 says this of files that are not there, too"
             ) from error
         except Exception as error:  # each client has errors of its own for a network that is gone
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                told = f"{advised(error)} (TMPDIR says where copies go)"
+                raise StorageError(f"{address}: no copy can be made: {told}") from error
             if wait is None:
                 raise StorageError(
                     f"{address}: cannot be reached, {attempt} times ({_said(error)}); "

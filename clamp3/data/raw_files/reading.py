@@ -26,7 +26,7 @@ from clamp3.data.raw_files.places import (
     remote_size,
 )
 from clamp3.data.sources import file_sizes
-from clamp3.errors import DataError, FormatError
+from clamp3.errors import DataError, FormatError, StorageError, advised
 from clamp3.formats.limits import DEFAULT_LIMITS
 
 _AHEAD = 16  # files elsewhere that are on their way while one is worked on
@@ -179,10 +179,27 @@ def local_copy(address: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="clamp3-") as folder:
         copy = Path(folder, address.rpartition("/")[2])
         _copy(address, copy)
-        try:
+        with speaking_of(address, copy):
             yield copy
-        except DataError as error:
-            raise type(error)(str(error).replace(str(copy), address)) from error
+
+
+@contextmanager
+def speaking_of(address: str, copy: Path) -> Iterator[None]:
+    """What the block says is wrong with a copy is said of the address."""
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(error.kind, str(error).replace(str(copy), address)) from error
+    except DataError as error:
+        raise type(error)(str(error).replace(str(copy), address)) from error
+
+
+def write_copy(copy: Path, data: bytes) -> None:
+    """Write a copy. Raises StorageError that says where copies go."""
+    try:
+        copy.write_bytes(data)
+    except OSError as error:
+        raise StorageError(f"{copy}: {advised(error)} (TMPDIR says where copies go)") from error
 
 
 @contextmanager
@@ -198,7 +215,7 @@ def _copy(address: str, copy: Path) -> None:
         return
     try:
         with RawFiles(max_bytes=_MAX_LIST_BYTES) as files:
-            copy.write_bytes(files.fetch(address))
+            write_copy(copy, files.fetch(address))
     except FormatError as error:
         raise DataError(str(error)) from error
 
