@@ -15,7 +15,7 @@ from clamp3.config import (
     TextArchitecture,
 )
 from clamp3.data.pairs import load_pairs
-from clamp3.errors import CheckpointError, ConfigError
+from clamp3.errors import CheckpointError, ConfigError, DataError
 from clamp3.files import atomic_path
 from clamp3.models.checkpoints import (
     KEEPS_UNIT_LENGTH,
@@ -106,6 +106,8 @@ def train_clamp_stage(
     how = {"cache": cache, "text_dropout": stage.text_dropout}
     pieces = read_pieces(manifests_train, stage.modality, patch_size, **how)
     validation = read_pieces(manifests_validation, stage.modality, patch_size, **how)
+    if not pieces.feature_size and stage.modality == "audio":
+        raise DataError(f"{', '.join(map(str, manifests_train))}: no recording to train on")
     name = f"{kind}-{name or stage.modality}"
     torch.manual_seed(stable_hash(seed, name, "weights"))
     model, words, origin = _begin(begun, config, tokenizer)

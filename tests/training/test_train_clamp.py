@@ -266,6 +266,14 @@ def test_audio_stage_adds_a_tower_and_touches_no_other(corpus, first_stage, tmp_
     assert not all(_alike(tmp_path / "more", tmp_path / "audio", "audio"))
 
 
+def test_without_any_recording_there_is_no_audio_stage(corpus, first_stage, tmp_path):
+    folder, train, heard = corpus
+    empty = tmp_path / "none.jsonl"
+    empty.touch()
+    with pytest.raises(DataError, match=r"none\.jsonl: no recording to train on"):
+        _train((folder, train | {"audio": empty}, heard), tmp_path / "out", stage("audio"))
+
+
 def test_frozen_text_stays_while_symbolic_learns(corpus, first_stage, tmp_path):
     _train(corpus, tmp_path / "out", stage(freeze_text=True), start=first_stage)
     assert all(_alike(tmp_path / "out", first_stage, "text"))

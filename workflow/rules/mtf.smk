@@ -2,7 +2,7 @@
 
 
 rule mtf:
-    """Stage 5: mTF, what M3 and CLaMP read of a MIDI file."""
+    """Stage 5: MIDI to MTF, what M3 and CLaMP read of a performance."""
     input:
         "data/mtf/parts.tsv",
 
