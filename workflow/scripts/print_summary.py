@@ -26,5 +26,5 @@ if __name__ == "__main__":
     for rule, (jobs, seconds) in rule_seconds().items():
         print(f"{seconds:7.1f}  {jobs:4d}  {rule}")
     if COMPARISON.exists():
-        told = "The report: results/report.html. To search it all, with the environment active: clamp3 serve"
+        told = "The report: results/report.html. In the environment, to search: clamp3 serve"
         print("", *summary(COMPARISON), "", told, sep="\n")
