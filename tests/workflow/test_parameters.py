@@ -37,11 +37,17 @@ def leaves(schema, value, path=()):
     if "properties" in schema:
         for name, inner in schema["properties"].items():
             yield from leaves(inner, value[name], (*path, name))
-    elif isinstance(schema.get("additionalProperties"), dict):
+    elif inner := of_any_name(schema):
         for name in value:
-            yield from leaves(schema["additionalProperties"], value[name], (*path, name))
+            yield from leaves(inner, value[name], (*path, name))
     else:
         yield ".".join(path), schema, value
+
+
+def of_any_name(schema):
+    """The schema of what stands under names that the schema does not know; none: False."""
+    by_pattern = [*schema.get("patternProperties", {}).values()]
+    return by_pattern[0] if by_pattern else schema.get("additionalProperties", False)
 
 
 def another(schema, value):
