@@ -8,14 +8,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Nothing after the set-up reaches for a model hub.
 export HF_HUB_OFFLINE ?= 1
 
-# What the stages make, and nothing of yours.
-define OUTS
-import yaml
-for stage in yaml.safe_load(open("dvc.yaml"))["stages"].values():
-    for kind in ("outs", "metrics", "plots"):
-        print(*[path for out in stage.get(kind, []) for path in ([out] if isinstance(out, str) else out)])
-endef
-export OUTS
+# What stages make in data/; the rest there is yours.
+DATA := abc catalog clamp2 codes demo features interleaved interleaved.tsv manifests mtf musicgen \
+    recordings states summaries
 
 .PHONY: run test test-long lint format preset schema docs check-docs container bench clean
 
@@ -61,8 +56,9 @@ container: ## clamp3.sif for `snakemake --sdm apptainer`; needs podman and appta
 bench: $(STAMP)
 	for program in benchmarks/*.py; do python $$program || exit 1; done
 
-clean: $(STAMP) ## results and intermediates; keeps the environment, and what is yours in data/
-	$(BIN)/python -c "$$OUTS" | xargs rm -rf .snakemake logs results/resume results/tables
+clean: ## results and intermediates; keeps the environment, and what is yours in data/
+	rm -rf .snakemake logs results/models results/embeddings results/metrics results/evaluation \
+	    results/resume results/tables results/index* results/report.html $(addprefix data/,$(DATA))
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
