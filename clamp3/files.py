@@ -144,6 +144,14 @@ def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
             lines.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
+def parse_json(text: str | bytes) -> object:
+    """The value of a JSON text. Raises ValueError for what is none, or is nested too deep."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"nested too deep: {error}") from error
+
+
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict]]:
     """Yield (line number from 1, object) for each non-empty line.
 
@@ -154,8 +162,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line.decode("utf-8"))
-            except (ValueError, RecursionError) as error:
+                row = parse_json(line.decode("utf-8"))
+            except ValueError as error:
                 raise DataError(f"{path}, line {number}: not JSON ({error})") from error
             if not isinstance(row, dict):
                 raise DataError(

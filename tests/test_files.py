@@ -11,6 +11,7 @@ import pytest
 from clamp3.errors import DataError, StorageError
 from clamp3.files import (
     atomic_path,
+    parse_json,
     read_jsonl,
     read_metadata,
     read_table,
@@ -173,3 +174,11 @@ def test_a_damaged_table_is_named(tmp_path):
 def test_json_keeps_the_order_of_keys(tmp_path):
     write_json(tmp_path / "a.json", {"b": 1, "a": 2})
     assert (tmp_path / "a.json").read_text() == '{\n  "b": 1,\n  "a": 2\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "Expecting property name"), ("[" * 200_000, "nested too deep")]
+)
+def test_what_is_no_json_is_a_value_error(text, said):
+    with pytest.raises(ValueError, match=said):
+        parse_json(text)

@@ -19,7 +19,7 @@ from clamp3.errors import ConfigError
 
 app = typer.Typer()
 MODEL, INDEX = Path("results/models/clamp3"), Path("results/index")
-VARIABLE = "CLAMP3_TOKEN"
+TOKEN_VARIABLE = "CLAMP3_TOKEN"  # noqa: S105 - the name of a variable
 NO_EXTRA = '{name} is not installed: pip install "clamp3[serve]"'
 NO_DEMO = (
     "{path}: not there; `make run` makes the demo's, or name your own with --model and --index "
@@ -47,7 +47,7 @@ def serve(
             metavar="NAME",
             help="The environment variable that holds the token to ask for; unset: none.",
         ),
-    ] = VARIABLE,
+    ] = TOKEN_VARIABLE,
     upload_mib: Annotated[float, typer.Option(min=0.001, help="The largest upload, in MiB.")] = 32,
     top_k: Annotated[int, typer.Option(min=1, help="The most results of a search.")] = 200,
     seconds: Annotated[float, typer.Option(min=0.1, help="The most that a request takes.")] = 30,

@@ -6,7 +6,6 @@ unique_tracks.txt of the Million Song Dataset how the track is called. `clean_mi
 <title>.mid` says so itself.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -19,6 +18,7 @@ from clamp3.data.raw_files.reading import RawFiles
 from clamp3.data.sources import Parsed, check_name, parse_rows, require_file
 from clamp3.data.texts import PieceFacts, one_line_text, write_texts
 from clamp3.errors import DataError, FormatError
+from clamp3.files import parse_json
 from clamp3.formats.modality import FileFormat
 
 COLLECTION = "lakh"
@@ -62,7 +62,7 @@ def parse_lakh(folder: Path | str, *, collection: str = COLLECTION) -> Parsed:
     Kinds of rejects: `bad_path` (lies elsewhere than the others), `bad_value`; reasons name the
     file. Raises DataError for a folder that holds no such tree, and for a damaged list.
     """
-    folder = _tree_folder(str(folder).rstrip("/") or "/")
+    folder = _tree_folder(str(folder))
     paths = music_files(folder, [FileFormat.MIDI])
     tree = _tree_of(folder, paths)
     place, titles, chosen = _PLACES[tree], {}, set(paths)
@@ -183,8 +183,8 @@ def _match_scores(folder: str) -> dict[str, dict[str, float]]:
         return {}
     expected = "expected {track: {md5: score}}, as match_scores.json of Lakh has"
     try:
-        scores = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        scores = parse_json(content)
+    except ValueError as error:
         raise DataError(f"{path}: not JSON ({error}); {expected}") from error
     if not isinstance(scores, dict):
         raise DataError(f"{path}: JSON {type(scores).__name__}; {expected}")

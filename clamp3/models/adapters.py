@@ -1,6 +1,5 @@
 """Adapters by the format they are for: which are named, and one model in memory for all of them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import torch
 from torch import nn
 
 from clamp3.errors import CheckpointError, ConfigError
+from clamp3.files import parse_json
 from clamp3.models.bfloat16 import suit_cpu
 from clamp3.models.checkpoints import LoadedClamp, load_clamp
 from clamp3.models.lora import HISTORY
@@ -61,8 +61,8 @@ def _trained_for(folder: Path) -> Sequence[str]:
     if not path.is_file():
         return FORMATS
     try:
-        said = json.loads(path.read_text(encoding="utf-8")).get("modality")
-    except (ValueError, RecursionError, AttributeError) as error:
+        said = parse_json(path.read_text(encoding="utf-8")).get("modality")
+    except (ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: not an adapter's history ({error})") from error
     return [said] if said in FORMATS else FORMATS
 

@@ -1,7 +1,6 @@
 """Images described in words, so that the text tower can embed them."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from transformers import BertTokenizer, BlipForConditionalGeneration, BlipImageP
 from transformers.utils import logging
 
 from clamp3.errors import CheckpointError
-from clamp3.files import sha256_of
+from clamp3.files import parse_json, sha256_of
 from clamp3.models.hub import fetch, is_hub_name
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -155,8 +154,8 @@ def _no_progress_bar() -> Iterator[None]:
 
 def _check_kind(path: Path) -> None:
     try:
-        kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, RecursionError, AttributeError) as error:
+        kind = parse_json(path.read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{path}: cannot be read; is this a BLIP folder? ({error})"
         ) from error

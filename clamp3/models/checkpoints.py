@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from clamp3.config import M3Architecture, Section, check
 from clamp3.errors import CheckpointError, ConfigError
-from clamp3.files import atomic_path, sha256_of, write_json
+from clamp3.files import atomic_path, parse_json, sha256_of, write_json
 from clamp3.models.clamp import TOWERS, ClampModel, ClampModelConfig
 from clamp3.models.encoders import empty_weights
 from clamp3.models.lora import adapter_hash, load_adapter, merge_adapter
@@ -164,10 +164,10 @@ def read_config(folder: Path) -> M3CheckpointConfig | ClampCheckpointConfig:
     """
     path = Path(folder) / CONFIG
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"{path}: no such file; expected a checkpoint folder") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
     is_m3 = isinstance(raw, dict) and raw.get("kind") == "m3"
     try:

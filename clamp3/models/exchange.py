@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from clamp3.errors import CheckpointError
-from clamp3.files import atomic_path
+from clamp3.files import atomic_path, parse_json
 from clamp3.models.checkpoints import (
     DTYPES,
     M3CheckpointConfig,
@@ -157,8 +157,8 @@ def _settings(folder: str | Path) -> dict:
     if not folder or not path.is_file():
         return {}
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        settings = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
     return settings if isinstance(settings, dict) else {}
 

@@ -1,8 +1,8 @@
 """What kind of model lies in a folder, told without reading weights or knowing how to."""
 
-import json
 from pathlib import Path
 
+from clamp3.files import parse_json
 from clamp3.models.hub import resolve
 
 CLAP = "clap_musicgen"  # the kind in config.json of our own
@@ -16,8 +16,8 @@ def is_clap(source: str | Path) -> bool:
     """
     try:
         text = (resolve(source, ()) / "config.json").read_text(encoding="utf-8")
-        settings = json.loads(text)
-    except (OSError, ValueError, RecursionError):
+        settings = parse_json(text)
+    except (OSError, ValueError):
         return False
     if not isinstance(settings, dict):
         return False

@@ -1,6 +1,5 @@
 """MERT: the published music model that turns 5-second windows of sound into feature rows."""
 
-import json
 import pickle
 from collections.abc import Iterable, Iterator
 from math import prod
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import HubertConfig, HubertModel
 
 from clamp3.errors import CheckpointError, ConfigError, FormatError
+from clamp3.files import parse_json
 from clamp3.formats.audio import SAMPLE_RATE_HZ, Recording, WindowBatches
 from clamp3.models.hub import fetch, is_hub_name
 
@@ -148,7 +148,7 @@ def receptive_field(config: HubertConfig) -> int:
 def _config(folder: Path) -> HubertConfig:
     path = folder / "config.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
         for name, plain in PLAIN.items():
             if values.get(name, plain) != plain:
                 raise CheckpointError(
@@ -160,7 +160,7 @@ def _config(folder: Path) -> HubertConfig:
         raise CheckpointError(
             f"{path}: cannot be read; is this a MERT folder? ({error})"
         ) from error
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: not the configuration of a MERT model ({error})") from error
 
 
@@ -177,11 +177,11 @@ def _weights(folder: Path) -> tuple[dict[str, torch.Tensor], Path]:
 def _shards(index: Path) -> dict[str, torch.Tensor]:
     """The tensors of several files, which are to hold just what their index says."""
     try:
-        where = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        where = parse_json(index.read_text(encoding="utf-8"))["weight_map"]
         files = sorted(set(where.values()))
         if not files or any(Path(name).name != name for name in files):
             raise ValueError(f"weight_map names {files}, expected files beside it")
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise CheckpointError(f"{index}: not a readable index of weights ({error})") from error
     state = {}
     for name in files:

@@ -1,6 +1,5 @@
 """The originals' checkpoints: .pth files of M3, CLaMP 2 and CLaMP 3 as models of this package."""
 
-import json
 import pickle
 import re
 import zipfile
@@ -12,7 +11,7 @@ import torch
 
 from clamp3.config import M3Architecture, check
 from clamp3.errors import CheckpointError, ConfigError
-from clamp3.files import sha256_of
+from clamp3.files import parse_json, sha256_of
 from clamp3.models.clamp import AudioTowerConfig, ClampModel, ClampModelConfig
 from clamp3.models.encoders import HEAD_SIZE, empty_weights
 from clamp3.models.m3 import CHARACTERS, M3Model
@@ -115,8 +114,8 @@ def _told(content: dict) -> M3Architecture | ClampModelConfig | None:
     if not isinstance(told, str):
         return None
     try:
-        sizes = json.loads(told)
-    except (ValueError, RecursionError) as error:
+        sizes = parse_json(told)
+    except ValueError as error:
         raise ConfigError(f"its `{ARCHITECTURE}` is not readable as JSON ({error})") from error
     is_clamp = isinstance(sizes, dict) and "kind" in sizes
     return check(ClampModelConfig if is_clamp else M3Architecture, sizes, ARCHITECTURE)

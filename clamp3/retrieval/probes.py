@@ -1,6 +1,5 @@
 """Linear probes: a linear layer on frozen embeddings, kept in files that execute nothing."""
 
-import json
 import logging
 import pickle
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from clamp3.errors import CheckpointError, DataError
-from clamp3.files import atomic_path, write_json
+from clamp3.files import atomic_path, parse_json, write_json
 from clamp3.retrieval.vectors import Vectors
 
 log = logging.getLogger(__name__)
@@ -102,10 +101,10 @@ def load_probe(source: Path) -> Probe:
             ".pth file of the original's"
         )
     try:
-        content = json.loads((source / CONTENT).read_text(encoding="utf-8"))
+        content = parse_json((source / CONTENT).read_text(encoding="utf-8"))
         arrays = load_file(source / WEIGHTS)
         probe = Probe(**content, **{name: arrays[name] for name in ARRAYS})
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{source}: a damaged probe ({error}); train it again") from error
     return _checked(probe, source)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from audio_settings import AUDIO
 from raw_corpus import files_of, write_tar, write_zip
 from s3_server import s3_server
 from typer.testing import CliRunner
@@ -45,18 +46,6 @@ LAYOUTS = {
     "song_describer": "sdd/song_describer.csv",
     "musiccaps": "caps/musiccaps-public.csv",
     "wikimt": "wiki/wikimusictext.jsonl",
-}
-AUDIO = {
-    "source": "folder",
-    "folder": "x",
-    "render_share": 1.0,
-    "render_seconds": 3.0,
-    "front_end": "mel",
-    "mert_folder": None,
-    "resampler": "sinc",
-    "window_seconds": 5.0,
-    "min_tail_seconds": 1.0,
-    "max_rejected_share": 0.9,
 }
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from audio_settings import AUDIO
 
 from clamp3.config import AudioConfig
 from clamp3.data.rejected import read_rejected
@@ -17,22 +18,10 @@ from clamp3.formats.audio import encode_ogg
 from clamp3.retrieval.features import build_front_end, extract_features
 
 RATE = 24_000
-SETTINGS = {
-    "source": "folder",
-    "folder": "recordings",
-    "render_share": 1.0,
-    "render_seconds": 3.0,
-    "front_end": "mel",
-    "mert_folder": None,
-    "resampler": "sinc",
-    "window_seconds": 5.0,
-    "min_tail_seconds": 1.0,
-    "max_rejected_share": 0.9,
-}
 
 
 def settings(**changes):
-    return AudioConfig(**SETTINGS | changes)
+    return AudioConfig(**AUDIO | changes)
 
 
 def noise(seconds):

@@ -9,6 +9,7 @@ import mido
 import numpy as np
 import pyarrow as pa
 import pytest
+from audio_settings import AUDIO
 
 from clamp3.config import AudioConfig
 from clamp3.data.rejected import read_rejected
@@ -17,18 +18,7 @@ from clamp3.files import read_table, write_table
 from clamp3.formats.audio import read_audio
 from clamp3.retrieval.recordings import RecordingFolder, read_renderer, render_recordings
 
-SETTINGS = {
-    "source": "render",
-    "folder": None,
-    "render_share": 1.0,
-    "render_seconds": 3.0,
-    "front_end": "mel",
-    "mert_folder": None,
-    "resampler": "sinc",
-    "window_seconds": 5.0,
-    "min_tail_seconds": 1.0,
-    "max_rejected_share": 0.5,
-}
+SETTINGS = AUDIO | {"source": "render", "folder": None, "max_rejected_share": 0.5}
 
 
 def settings(**changes):

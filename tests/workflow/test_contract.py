@@ -144,3 +144,9 @@ def test_a_stage_reads_what_dvc_watches(stage, jobs):
     assert not missing, f"add to deps of {stage} in dvc.yaml: {missing}"
     idle = [dep for dep in listed if not any(under(path, [dep]) for path in read)]
     assert not idle, f"in deps of {stage} in dvc.yaml, but no rule reads it: {idle}"
+
+
+def test_make_clean_takes_what_stages_make_in_data_and_nothing_else():
+    found = re.search(r"^DATA := ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.M)[1]
+    made = {path for stage in STAGES for path in outputs(stage) if path.startswith("data/")}
+    assert {f"data/{name}" for name in found.replace("\\", " ").split()} == made

@@ -54,7 +54,7 @@ def local_path(address: str) -> str:
 
 def parent(address: str) -> str:
     """The address of the folder that something lies in; `.` for a bare file name."""
-    return address.rpartition("/")[0] or "."
+    return address.rstrip("/").rpartition("/")[0] or "."
 
 
 def below(folder: str, name: str) -> str:

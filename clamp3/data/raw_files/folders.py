@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 
 from clamp3.data.raw_files.addresses import (
@@ -18,8 +18,8 @@ from clamp3.data.raw_files.addresses import (
 )
 from clamp3.data.raw_files.archives import Archive
 from clamp3.data.raw_files.places import remote_files
-from clamp3.data.raw_files.reading import RawFiles, find_remote_member, write_copy
-from clamp3.errors import ConfigError, DataError, FormatError
+from clamp3.data.raw_files.reading import RawFiles, find_remote_member, speaking_of, write_copy
+from clamp3.errors import ConfigError, FormatError
 from clamp3.formats.modality import FORMAT_BY_SUFFIX
 from clamp3.logs import progress
 
@@ -68,13 +68,10 @@ def local_sources(given: Sequence[str], *, everything: bool = False) -> Iterator
         )
     with tempfile.TemporaryDirectory(prefix="clamp3-") as place:
         copies = [_copied(address, Path(place), everything) for address in given]
-        try:
-            yield copies
-        except (ConfigError, DataError) as error:
-            said = str(error)
+        with ExitStack() as said:
             for address, copy in zip(given, copies, strict=True):
-                said = said.replace(str(copy), address)
-            raise type(error)(said) from error
+                said.enter_context(speaking_of(address, copy))
+            yield copies
 
 
 def _copied(address: str, place: Path, everything: bool) -> Path:

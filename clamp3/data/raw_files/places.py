@@ -195,8 +195,7 @@ def ask(address: str, question: Callable[["AbstractFileSystem", str], Answer]) -
             ) from error
         except Exception as error:  # each client has errors of its own for a network that is gone
             if isinstance(error, OSError) and error.errno in _NO_ROOM:
-                told = f"{advised(error)} (TMPDIR says where copies go)"
-                raise StorageError(f"{address}: no copy can be made: {told}") from error
+                raise no_room(address, error) from error
             if wait is None:
                 raise StorageError(
                     f"{address}: cannot be reached, {attempt} times ({_said(error)}); "
@@ -205,6 +204,12 @@ def ask(address: str, question: Callable[["AbstractFileSystem", str], Answer]) -
             log.warning("%s: %s; asking again in %g s", address, _said(error), wait)
             time.sleep(wait)
     raise AssertionError("the last attempt returns or raises")
+
+
+def no_room(what: object, error: OSError) -> StorageError:
+    """What to raise where a copy cannot be written."""
+    told = f"{advised(error)} (TMPDIR says where copies go)"
+    return StorageError(f"{what}: no copy can be made: {told}")
 
 
 def _said(error: Exception) -> str:

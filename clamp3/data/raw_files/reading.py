@@ -21,12 +21,13 @@ from clamp3.data.raw_files.places import (
     ask,
     is_remote_file,
     is_remote_folder,
+    no_room,
     remote_files,
     remote_read,
     remote_size,
 )
 from clamp3.data.sources import file_sizes
-from clamp3.errors import DataError, FormatError, StorageError, advised
+from clamp3.errors import ConfigError, DataError, FormatError
 from clamp3.formats.limits import DEFAULT_LIMITS
 
 _AHEAD = 16  # files elsewhere that are on their way while one is worked on
@@ -190,7 +191,7 @@ def speaking_of(address: str, copy: Path) -> Iterator[None]:
         yield
     except FormatError as error:
         raise FormatError(error.kind, str(error).replace(str(copy), address)) from error
-    except DataError as error:
+    except (ConfigError, DataError) as error:
         raise type(error)(str(error).replace(str(copy), address)) from error
 
 
@@ -199,7 +200,7 @@ def write_copy(copy: Path, data: bytes) -> None:
     try:
         copy.write_bytes(data)
     except OSError as error:
-        raise StorageError(f"{copy}: {advised(error)} (TMPDIR says where copies go)") from error
+        raise no_room(copy, error) from error
 
 
 @contextmanager

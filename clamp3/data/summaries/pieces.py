@@ -11,7 +11,7 @@ from clamp3.data.clamp2_manifests import clamp2_line, piece_name
 from clamp3.data.rejected import Rejected
 from clamp3.data.sources import guess_file, json_lines
 from clamp3.errors import DataError
-from clamp3.files import read_table
+from clamp3.files import parse_json, read_table
 
 STAGE = "summaries"
 _SUFFIXES = (".parquet", ".json", ".jsonl")
@@ -93,8 +93,8 @@ def _json_file(path: Path) -> Iterator[Piece | Rejected]:
 def _json(path: Path) -> object:
     """The value of a file; a sentence on what is wrong where it holds none."""
     try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        return parse_json(path.read_bytes().decode("utf-8-sig"))
+    except ValueError as error:
         return f"not JSON ({error})"
 
 

@@ -1,7 +1,6 @@
 """CLAP-MusicGen on disk: a description, one safetensors file per tower, the tokenizer."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from clamp3.config import Section, check
 from clamp3.errors import CheckpointError, ConfigError
-from clamp3.files import sha256_of
+from clamp3.files import parse_json, sha256_of
 from clamp3.models.checkpoints import CONFIG, TOKENIZER, fingerprint_of, write_checkpoint
 from clamp3.models.clap_musicgen.model import PARTS, ClapModel, ClapModelConfig
 from clamp3.models.clap_musicgen.pretrained import load_text_tokenizer
@@ -90,10 +89,10 @@ def read_clap_config(folder: Path) -> ClapCheckpointConfig:
     """
     path = Path(folder) / CONFIG
     try:
-        config = check(ClapCheckpointConfig, json.loads(path.read_text("utf-8")), str(path))
+        config = check(ClapCheckpointConfig, parse_json(path.read_text("utf-8")), str(path))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; expected a checkpoint folder") from error
-    except (OSError, ValueError, RecursionError, ConfigError) as error:
+    except (OSError, ValueError, ConfigError) as error:
         raise CheckpointError(
             f"{path}: not the description of a CLAP-MusicGen ({error}); was it written by this "
             "package?"
@@ -139,8 +138,8 @@ def load_clap(
 
 def _is_ours(folder: Path) -> bool:
     try:
-        return json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("kind") is not None
-    except (OSError, ValueError, RecursionError, AttributeError):
+        return parse_json((folder / CONFIG).read_text(encoding="utf-8")).get("kind") is not None
+    except (OSError, ValueError, AttributeError):
         return False
 
 

@@ -1,6 +1,5 @@
 """Some of the tensors of a transformers folder, whatever files they lie in."""
 
-import json
 import pickle
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from clamp3.errors import CheckpointError
+from clamp3.files import parse_json
 from clamp3.models.hub import fetch, is_hub_name
 from clamp3.models.weights import Tensors, check_tensors, refuse_changed
 
@@ -43,10 +43,10 @@ def read_settings(folder: Path) -> dict:
     """What config.json says. Raises CheckpointError where there is none."""
     path = Path(folder) / "config.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; expected the folder of a model") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: {type(values).__name__}, expected a JSON object")
@@ -133,10 +133,10 @@ class WeightFiles:
 
 def _indexed(index: Path) -> list[Path]:
     try:
-        named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        named = sorted(set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values()))
         if not named or any(Path(name).name != name for name in named):
             raise ValueError(f"weight_map names {named}, expected files beside it")
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise CheckpointError(f"{index}: not a readable index of weights ({error})") from error
     return [index.parent / name for name in named]
 
