@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from clamp3.config import Params, load_params
-from clamp3.retrieval.clamp2_evaluation import evaluate_clamp2
-from clamp3.retrieval.clamp2_vectors import embed_clamp2
+from clamp3.retrieval.embedding.clamp2_vectors import embed_clamp2
+from clamp3.retrieval.evaluation.clamp2 import evaluate_clamp2
 from clamp3.training.clamp2 import train_clamp2
 
 DATA = Path("data/clamp2")

@@ -41,8 +41,8 @@ from clamp3.models.clap_musicgen.pretrained import (
     write_new_musicgen,
 )
 from clamp3.models.encoders import empty_weights
-from clamp3.retrieval.clap_vectors import chunk_vectors, recording_vector
-from clamp3.retrieval.codes import (
+from clamp3.retrieval.embedding.clap_vectors import chunk_vectors, recording_vector
+from clamp3.retrieval.features.codes import (
     decoder_states,
     extract_codes,
     pool_codes,

@@ -34,7 +34,7 @@ from clamp3.formats.patches import encode_patches
 from clamp3.models.checkpoints import load_clamp, save_checkpoint
 from clamp3.models.clamp import ClampModel, ClampModelConfig
 from clamp3.models.pooling import combine, masked_mean, segments
-from clamp3.retrieval.embedding import LIKE_ENOUGH, batches_by_length
+from clamp3.retrieval.embedding.segments import LIKE_ENOUGH, batches_by_length
 
 WINDOW, PATCH_SIZE, WIDTH, LAYERS = 512, 64, 768, 12
 BATCH_TOKENS = 8192

@@ -16,9 +16,9 @@ import time
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from clamp3.retrieval.intervals import mean_intervals, median_interval
+from clamp3.retrieval.evaluation.intervals import mean_intervals, median_interval
+from clamp3.retrieval.evaluation.ranking import rank_groups
 from clamp3.retrieval.keys import Groups
-from clamp3.retrieval.ranking import rank_groups
 
 NOISE = 6.0  # so that many right references are not first
 

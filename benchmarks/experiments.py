@@ -25,8 +25,8 @@ import numpy as np
 import yaml
 
 from clamp3.config import ClampStage, Params, check
-from clamp3.retrieval.collection import embed_model
-from clamp3.retrieval.evaluation import evaluate_model
+from clamp3.retrieval.embedding.collection import embed_model
+from clamp3.retrieval.evaluation.held_out import evaluate_model
 from clamp3.training.batches import shuffled_batches
 from clamp3.training.clamp import make_tokenizer, train_clamp_stage
 from clamp3.training.m3 import train_m3

@@ -18,7 +18,7 @@ import yaml
 
 from clamp3.config import ClapMusicgenConfig, Params, check
 from clamp3.data.listing import listed_parts
-from clamp3.retrieval.clap_evaluation import evaluate_clap
+from clamp3.retrieval.evaluation.clap import evaluate_clap
 from clamp3.training.clap_musicgen import train_clap_musicgen
 
 VARIANTS = {

@@ -35,10 +35,10 @@ from clamp3.errors import ConfigError
 from clamp3.models.checkpoints import read_config, save_checkpoint
 from clamp3.models.clamp import AudioTowerConfig, ClampModel, ClampModelConfig
 from clamp3.models.tokenizer import train_tokenizer
-from clamp3.retrieval.index import Index, open_index
-from clamp3.retrieval.index_ann import AnnSettings, import_faiss
-from clamp3.retrieval.index_segment import cosines
-from clamp3.retrieval.index_writer import build_index
+from clamp3.retrieval.index.ann import AnnSettings, import_faiss
+from clamp3.retrieval.index.reader import Index, open_index
+from clamp3.retrieval.index.segment import cosines
+from clamp3.retrieval.index.writer import build_index
 from clamp3.retrieval.vectors import LAYOUT, ORIGIN, Origin, Vectors, write_vectors
 
 CLUSTERS, LATENT, SHIFT = 4000, 64, 0.7

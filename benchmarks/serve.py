@@ -233,8 +233,8 @@ def make_tiny(folder: Path) -> tuple[Path, Path]:
     from clamp3.models.clamp import ClampModel, ClampModelConfig
     from clamp3.models.text import TextTowerConfig
     from clamp3.models.tokenizer import train_tokenizer
-    from clamp3.retrieval.embedder import load_model
-    from clamp3.retrieval.index_writer import build_index
+    from clamp3.retrieval.embedding.embedder import load_model
+    from clamp3.retrieval.index.writer import build_index
     from clamp3.retrieval.vectors import Vectors, write_vectors
 
     tokenizer = train_tokenizer([sentence(random.Random(seed)) for seed in range(500)], 120)

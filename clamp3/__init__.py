@@ -8,22 +8,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clamp3.retrieval.embedder import EmbeddedFiles, Embedder, load_model
-    from clamp3.retrieval.hits import Hit
-    from clamp3.retrieval.index import Index, open_index
-    from clamp3.retrieval.index_writer import add_to_index, build_index, delete_from_index
+    from clamp3.retrieval.embedding.embedder import EmbeddedFiles, Embedder, load_model
+    from clamp3.retrieval.index.hits import Hit
+    from clamp3.retrieval.index.reader import Index, open_index
+    from clamp3.retrieval.index.writer import add_to_index, build_index, delete_from_index
 
 __version__ = "0.1.0"
 _MODULES = {
-    "EmbeddedFiles": "embedder",
-    "Embedder": "embedder",
-    "Hit": "hits",
-    "Index": "index",
-    "add_to_index": "index_writer",
-    "build_index": "index_writer",
-    "delete_from_index": "index_writer",
-    "load_model": "embedder",
-    "open_index": "index",
+    "EmbeddedFiles": "embedding.embedder",
+    "Embedder": "embedding.embedder",
+    "Hit": "index.hits",
+    "Index": "index.reader",
+    "add_to_index": "index.writer",
+    "build_index": "index.writer",
+    "delete_from_index": "index.writer",
+    "load_model": "embedding.embedder",
+    "open_index": "index.reader",
 }
 __all__ = [
     "EmbeddedFiles",

@@ -40,7 +40,7 @@ autodoc_preserve_defaults = True
 # asked because nothing here needs a network, and some that only the package itself makes.
 INSIDE = (
     "config",
-    "retrieval.(clap_engine|filters|index_segment|index_store|outputs|reading|sources)",
+    "retrieval.(embedding.(clap_engine|outputs|reading|sources)|index.(filters|segment|store))",
 )
 nitpick_ignore_regex = [("py:.*", r"(?!clamp3\b).*")]
 nitpick_ignore_regex += [("py:class", rf"clamp3\.{module}\.\w+") for module in INSIDE]

@@ -26,8 +26,8 @@ with socket.socket(socket.AF_UNIX) as server:
 
 def serve(path: str) -> None:
     """Run what comes, one command after the other, until this process is ended."""
-    import clamp3.retrieval.embed_command
-    import clamp3.retrieval.embedder
+    import clamp3.retrieval.embedding.command
+    import clamp3.retrieval.embedding.embedder
     import clamp3.retrieval.search  # noqa: F401
     from clamp3.cli import app
 

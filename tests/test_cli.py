@@ -15,7 +15,7 @@ from clamp3.cli import app
 from clamp3.formats.audio import MelFrontEnd, read_audio
 from clamp3.formats.mtf import mtf_to_midi
 from clamp3.models.checkpoints import LoadedClamp, save_checkpoint
-from clamp3.retrieval.embedding import embed_pieces
+from clamp3.retrieval.embedding.segments import embed_pieces
 from clamp3.retrieval.vectors import read_vectors
 
 STANDARD = "X:1\nT:A tune\nM:4/4\nL:1/8\nK:C\nV:1 treble\nV:2 bass\nV:1\nC4 E4|G8|\nV:2\nC,8|G,8|\n"
@@ -141,7 +141,7 @@ def test_a_program_fault_costs_one_file(
     def fails(_: Path) -> str:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr("clamp3.retrieval.sources.midi_to_mtf", fails)
+    monkeypatch.setattr("clamp3.retrieval.embedding.sources.midi_to_mtf", fails)
     assert run("embed", music, tmp_path / "o.parquet", "--model", model)[0] == 0
     found = {row[0]: row[1:] for row in rejects(tmp_path / "o.rejected.tsv")}
     assert found["sub/c.mid"] == ["internal_error", "ZeroDivisionError: a fault"]

@@ -21,7 +21,7 @@ from clamp3.files import read_array, read_jsonl
 from clamp3.formats.abc import alignment_warnings
 from clamp3.formats.audio import read_audio
 from clamp3.formats.musicxml import musicxml_to_abc
-from clamp3.retrieval.filters import Condition, parse_condition
+from clamp3.retrieval.index.filters import Condition, parse_condition
 from clamp3.retrieval.vector_files import read_embeddings
 
 SOON = 5  # CPU seconds, where what is not bounded takes minutes
@@ -54,9 +54,9 @@ def test_descriptions_of_models_too_deep_are_refused(tmp_path):
     from clamp3.models.captions import Captioner
     from clamp3.models.checkpoints import read_config
     from clamp3.models.clap_musicgen.checkpoints import read_clap_config
-    from clamp3.models.clap_musicgen.weight_files import read_settings
     from clamp3.models.kinds import is_clap
     from clamp3.models.mert import load_mert
+    from clamp3.models.weight_files import read_settings
 
     for name in ("config.json", "history.json"):
         (tmp_path / name).write_text(DEEP)
@@ -100,8 +100,8 @@ class Program:
 def test_programs_in_files_of_torch_are_not_run(tmp_path, capsys):
     import torch
 
-    from clamp3.models.clap_musicgen.weight_files import WeightFiles
-    from clamp3.retrieval.probes import load_probe
+    from clamp3.models.weight_files import WeightFiles
+    from clamp3.retrieval.classification.probes import load_probe
     from clamp3.training.resume import ResumeFolder
 
     for name in ("state.pt", "weights_cls.pth", "pytorch_model.bin"):

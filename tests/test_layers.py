@@ -6,6 +6,9 @@ import pytest
 from repository import ROOT
 
 LAYERS = ["formats", "data", "models", "training", "retrieval", "service"]
+# Within retrieval, likewise; its modules outside these packages are read and written by all of
+# them (vectors, labels …), or put them together (search, zero_shot).
+RETRIEVAL = ["features", "embedding", "classification", "evaluation", "space", "index", "report"]
 # Beyond the order: what a layer must not use although it stands to its left.
 FORBIDDEN = {
     "formats": {"torch"},
@@ -41,6 +44,15 @@ def test_a_module_uses_only_layers_to_its_left(path):
     used = {name.split(".")[1] for name in imported(path) if name.startswith("clamp3.")}
     used |= {name.split(".")[0] for name in imported(path)} & {"torch"}
     assert not used & to_the_right
+
+
+@pytest.mark.parametrize("package", RETRIEVAL)
+def test_a_package_of_retrieval_uses_only_those_to_its_left(package):
+    folder = ROOT / "clamp3" / "retrieval" / package
+    used = {name for path in folder.glob("*.py") for name in imported(path)}
+    to_the_right = RETRIEVAL[RETRIEVAL.index(package) + 1 :]
+    parts = {tuple(name.split(".")[:3]) for name in used}
+    assert not parts & {("clamp3", "retrieval", other) for other in to_the_right}
 
 
 def test_the_foundation_uses_no_layer():

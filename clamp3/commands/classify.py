@@ -68,8 +68,8 @@ def classify_train(
 
     DIR gets the probe (trained on all), evaluation.json, predictions.tsv and rejected.tsv.
     """
-    from clamp3.retrieval.classify_command import report_lines, train_from_files
-    from clamp3.retrieval.probe_training import Recipe
+    from clamp3.retrieval.classification.command import report_lines, train_from_files
+    from clamp3.retrieval.classification.training import Recipe
 
     settings = Recipe(
         recipe.value, inverse_l2, balanced, softmax_twice, epochs, learning_rate, seed
@@ -102,7 +102,7 @@ def classify_predict(
     ] = None,
 ) -> None:
     """Print for each embedding its label and the probability of every label."""
-    from clamp3.retrieval.classify_command import predict_from_files
+    from clamp3.retrieval.classification.command import predict_from_files
 
     lines, refused = predict_from_files(features, probe, out)
     for name, _, reason in refused:
@@ -140,8 +140,8 @@ def zero_shot(
     from clamp3.data.raw_files.folders import local_sources
     from clamp3.files import write_json
     from clamp3.retrieval import zero_shot as shots
-    from clamp3.retrieval.classify_command import report_lines
-    from clamp3.retrieval.embedder import load_model
+    from clamp3.retrieval.classification.command import report_lines
+    from clamp3.retrieval.embedding.embedder import load_model
 
     classes = shots.read_classes(labels)
     set_threads(threads)

@@ -64,7 +64,7 @@ def describe(
     With --out also maps coloured by metadata, and the nearest of some pieces, as one HTML page.
     """
     from clamp3.config import SpaceConfig
-    from clamp3.retrieval import describe_command
+    from clamp3.retrieval.report import command as describe_command
 
     settings = SpaceConfig(
         columns=tuple(colour or ()),

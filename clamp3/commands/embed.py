@@ -77,8 +77,8 @@ def embed(
     of the folder. Stopped at any moment, the same command does the rest.
     """
     from clamp3.data.raw_files.folders import local_sources
-    from clamp3.retrieval.embed_command import embed_sources, listed_devices
-    from clamp3.retrieval.embedder import load_model
+    from clamp3.retrieval.embedding.command import embed_sources, listed_devices
+    from clamp3.retrieval.embedding.embedder import load_model
 
     if (form is VectorForm.parquet) != (out.suffix == ".parquet"):
         raise ConfigError(

@@ -51,7 +51,7 @@ def evaluate(
 
     What has no partner or cannot be read is counted here and listed in the file of --json.
     """
-    from clamp3.retrieval import evaluate_command
+    from clamp3.retrieval.evaluation import command as evaluate_command
 
     numbers = [word.strip() for word in hits_at.split(",")]
     if not all(word.isdecimal() for word in numbers):
@@ -75,7 +75,7 @@ def score(
     seed: Seed = 0,
 ) -> None:
     """Print how alike two sets of embeddings are: by pairs, or with --group as distributions."""
-    from clamp3.retrieval import similarity
+    from clamp3.retrieval.evaluation import similarity
 
     report = similarity.score(first, second, by=by, groups=groups, seed=seed)
     tell(report, similarity.lines(report), json)

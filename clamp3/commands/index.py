@@ -67,8 +67,8 @@ def build(
 ) -> None:
     """Make an index of tables of embeddings; one that is there is replaced."""
     from clamp3.data.raw_files.reading import local_copies
-    from clamp3.retrieval.index_ann import AnnSettings
-    from clamp3.retrieval.index_writer import build_index
+    from clamp3.retrieval.index.ann import AnnSettings
+    from clamp3.retrieval.index.writer import build_index
 
     settings = AnnSettings(recall, queries) if ann else None
     known = {"metadata": metadata or (), "files": files or (), "pieces": pieces}
@@ -87,7 +87,7 @@ def add(
 ) -> None:
     """Add the rows of tables; those of the same id, modality and field are replaced."""
     from clamp3.data.raw_files.reading import local_copies
-    from clamp3.retrieval.index_writer import add_to_index
+    from clamp3.retrieval.index.writer import add_to_index
 
     known = {"metadata": metadata or (), "files": files or (), "pieces": pieces}
     with local_copies(tables) as copies:
@@ -102,7 +102,7 @@ def delete(
     where: Where = None,
 ) -> None:
     """Delete the rows with these ids, or those that meet all conditions, or both."""
-    from clamp3.retrieval.index_writer import delete_from_index
+    from clamp3.retrieval.index.writer import delete_from_index
 
     typer.echo(f"{delete_from_index(folder, ids or (), where=where or ())} rows deleted")
 
@@ -117,7 +117,7 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print how many rows an index has, of which model, and what they can be filtered by."""
-    from clamp3.retrieval.index import open_index
+    from clamp3.retrieval.index.reader import open_index
 
     opened = open_index(folder)
     if check:

@@ -62,7 +62,7 @@ def search(
 
     A folder of music is embedded when it is first searched, and later what has changed in it.
     """
-    from clamp3.retrieval.embedder import load_model
+    from clamp3.retrieval.embedding.embedder import load_model
     from clamp3.retrieval.search import search_collection
 
     set_threads(threads)

@@ -68,7 +68,7 @@ def serve(
     for path, default in ((Path(model), MODEL), (index, INDEX)):
         if path == default and not path.is_dir():
             raise ConfigError(NO_DEMO.format(path=path))
-    from clamp3.retrieval.embedder import load_model
+    from clamp3.retrieval.embedding.embedder import load_model
     from clamp3.service.running import Address, log_to
     from clamp3.service.running import serve as serve_until_stopped
     from clamp3.service.settings import Settings

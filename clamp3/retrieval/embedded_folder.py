@@ -11,12 +11,12 @@ from clamp3.data.file_conversion.pool import cpu_count
 from clamp3.data.raw_files.archive_index import cache_home
 from clamp3.errors import DataError
 from clamp3.files import write_text
-from clamp3.retrieval.embed_command import FEW, MOST_WORKERS
-from clamp3.retrieval.embed_files import Rejects
-from clamp3.retrieval.embedder import Embedder
-from clamp3.retrieval.index_store import writing
-from clamp3.retrieval.parquet_output import ParquetOutput
-from clamp3.retrieval.sources import Source, find_sources
+from clamp3.retrieval.embedding.command import FEW, MOST_WORKERS
+from clamp3.retrieval.embedding.embedder import Embedder
+from clamp3.retrieval.embedding.files import Rejects
+from clamp3.retrieval.embedding.parquet_output import ParquetOutput
+from clamp3.retrieval.embedding.sources import Source, find_sources
+from clamp3.retrieval.index.store import writing
 from clamp3.retrieval.vectors import Vectors, read_vectors
 
 log = logging.getLogger(__name__)

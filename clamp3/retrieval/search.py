@@ -9,13 +9,13 @@ import numpy as np
 from clamp3.errors import ConfigError, DataError, FormatError
 from clamp3.formats.modality import FORMAT_BY_SUFFIX
 from clamp3.retrieval.embedded_folder import embedded_folder
-from clamp3.retrieval.embedder import Embedder
-from clamp3.retrieval.examples import nearest
-from clamp3.retrieval.filters import Condition, matching, parse_conditions, refuse_unknown
-from clamp3.retrieval.hits import Hit
-from clamp3.retrieval.index_rows import FIELD, KEY, MODALITY, rows_of, told
-from clamp3.retrieval.index_store import is_index
-from clamp3.retrieval.sources import find_sources
+from clamp3.retrieval.embedding.embedder import Embedder
+from clamp3.retrieval.embedding.sources import find_sources
+from clamp3.retrieval.evaluation.examples import nearest
+from clamp3.retrieval.index.filters import Condition, matching, parse_conditions, refuse_unknown
+from clamp3.retrieval.index.hits import Hit
+from clamp3.retrieval.index.rows import FIELD, KEY, MODALITY, rows_of, told
+from clamp3.retrieval.index.store import is_index
 from clamp3.retrieval.vector_tables import vector_tables
 from clamp3.retrieval.vectors import Vectors
 
@@ -43,7 +43,7 @@ def search_collection(
     if not is_index(collection):
         tables = read_tables(collection, embedder)
         return search(query_vector(query, embedder), tables, count, where=conditions)
-    from clamp3.retrieval.index import open_index  # its compiler takes a moment to import
+    from clamp3.retrieval.index.reader import open_index  # its compiler takes a moment to import
 
     index = open_index(collection)
     index.refuse_other(embedder.space, embedder.source)

@@ -10,7 +10,7 @@ import numpy as np
 from clamp3.data.raw_files.folders import local_sources
 from clamp3.errors import DataError
 from clamp3.files import read_array
-from clamp3.retrieval.npy_output import JOURNAL, read_npy_tree
+from clamp3.retrieval.embedding.npy_output import JOURNAL, read_npy_tree
 from clamp3.retrieval.vectors import Origin, Vectors, read_vectors
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 
 from clamp3.errors import DataError
 from clamp3.files import read_table
-from clamp3.retrieval.index_rows import KEY, rows_of
-from clamp3.retrieval.npy_output import JOURNAL, read_npy_tree
+from clamp3.retrieval.embedding.npy_output import JOURNAL, read_npy_tree
+from clamp3.retrieval.index.rows import KEY, rows_of
 from clamp3.retrieval.vectors import CONTENT, Origin, Vectors, read_vectors, vectors_of
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from clamp3.errors import ConfigError, DataError
-from clamp3.retrieval.classification import Guesses, figures, most_frequent
-from clamp3.retrieval.embedder import Embedder
-from clamp3.retrieval.index_store import is_index
+from clamp3.retrieval.classification.scoring import Guesses, figures, most_frequent
+from clamp3.retrieval.embedding.embedder import Embedder
+from clamp3.retrieval.embedding.npy_output import JOURNAL
+from clamp3.retrieval.embedding.sources import find_sources
+from clamp3.retrieval.index.store import is_index
 from clamp3.retrieval.labels import with_labels
-from clamp3.retrieval.npy_output import JOURNAL
 from clamp3.retrieval.search import read_tables
-from clamp3.retrieval.sources import find_sources
 from clamp3.retrieval.vectors import Vectors
 
 DEFAULT_PROMPTS = ("{}",)
@@ -133,7 +133,9 @@ def _pieces(
     embedder: Embedder, given: Sequence[Path]
 ) -> tuple[Vectors, list[tuple[str, str, str]]]:
     if len(given) == 1 and is_index(given[0]):
-        from clamp3.retrieval.index import open_index  # its compiler takes a moment to import
+        from clamp3.retrieval.index.reader import (
+            open_index,  # its compiler takes a moment to import
+        )
 
         index = open_index(given[0])
         index.refuse_other(embedder.space, embedder.source)

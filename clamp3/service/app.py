@@ -15,8 +15,8 @@ from starlette.types import Scope
 
 from clamp3 import __version__
 from clamp3.errors import Clamp3Error
-from clamp3.retrieval.clap_embedder import ClapEmbedder
-from clamp3.retrieval.embedder import Embedder
+from clamp3.retrieval.embedding.clap_embedder import ClapEmbedder
+from clamp3.retrieval.embedding.embedder import Embedder
 from clamp3.service.failures import RequestError, refusal_of
 from clamp3.service.gate import Gate, answer_of
 from clamp3.service.openapi import describe

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clamp3.errors import Clamp3Error
-from clamp3.retrieval.filters import Condition
-from clamp3.retrieval.hits import Hit
-from clamp3.retrieval.index import Index, open_index
-from clamp3.retrieval.index_map import index_map
-from clamp3.retrieval.index_rows import ID, MODALITY
-from clamp3.retrieval.pieces import Pieces
+from clamp3.retrieval.index.filters import Condition
+from clamp3.retrieval.index.hits import Hit
+from clamp3.retrieval.index.map import index_map
+from clamp3.retrieval.index.pieces import Pieces
+from clamp3.retrieval.index.reader import Index, open_index
+from clamp3.retrieval.index.rows import ID, MODALITY
 from clamp3.service.failures import RequestError
 
 log = logging.getLogger(__name__)

@@ -9,13 +9,13 @@ import numpy as np
 from clamp3.errors import ConfigError, FormatError
 from clamp3.formats.images import Picture
 from clamp3.formats.modality import FileFormat
-from clamp3.retrieval.clap_embedder import ClapEmbedder
-from clamp3.retrieval.clap_engine import clap_computing
-from clamp3.retrieval.embedder import Embedder
-from clamp3.retrieval.embedding import TOWER_OF
-from clamp3.retrieval.engine import computing
-from clamp3.retrieval.reading import Prepared
-from clamp3.retrieval.sources import MODALITY_OF, Source
+from clamp3.retrieval.embedding.clap_embedder import ClapEmbedder
+from clamp3.retrieval.embedding.clap_engine import clap_computing
+from clamp3.retrieval.embedding.embedder import Embedder
+from clamp3.retrieval.embedding.engine import computing
+from clamp3.retrieval.embedding.reading import Prepared
+from clamp3.retrieval.embedding.segments import TOWER_OF
+from clamp3.retrieval.embedding.sources import MODALITY_OF, Source
 from clamp3.service.failures import spellings
 from clamp3.service.upload_reading import Read, UploadReader
 

@@ -14,8 +14,8 @@ import uvicorn
 
 from clamp3.errors import ConfigError
 from clamp3.logs import FORMAT
-from clamp3.retrieval.clap_embedder import ClapEmbedder
-from clamp3.retrieval.embedder import Embedder
+from clamp3.retrieval.embedding.clap_embedder import ClapEmbedder
+from clamp3.retrieval.embedding.embedder import Embedder
 from clamp3.service.app import create_app
 from clamp3.service.settings import LOOPBACK_HOSTS, Settings
 

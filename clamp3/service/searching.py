@@ -10,11 +10,11 @@ import numpy as np
 from starlette.concurrency import run_in_threadpool
 
 from clamp3.errors import ConfigError, FormatError
-from clamp3.retrieval.clap_embedder import ClapEmbedder
-from clamp3.retrieval.embedder import Embedder
-from clamp3.retrieval.filters import Condition, parse_conditions
-from clamp3.retrieval.hits import Hit
-from clamp3.retrieval.index_rows import MODALITY
+from clamp3.retrieval.embedding.clap_embedder import ClapEmbedder
+from clamp3.retrieval.embedding.embedder import Embedder
+from clamp3.retrieval.index.filters import Condition, parse_conditions
+from clamp3.retrieval.index.hits import Hit
+from clamp3.retrieval.index.rows import MODALITY
 from clamp3.service.answers import Query, Result, Results
 from clamp3.service.batching import Batcher
 from clamp3.service.collection import Collection, Question, Snapshot

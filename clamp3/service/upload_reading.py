@@ -9,8 +9,8 @@ import numpy as np
 from clamp3.errors import FormatError
 from clamp3.formats.audio import SAMPLE_RATE_HZ, Recording
 from clamp3.formats.modality import FileFormat, detect_format
-from clamp3.retrieval.reading import Piece, Reader
-from clamp3.retrieval.sources import Source, attempt
+from clamp3.retrieval.embedding.reading import Piece, Reader
+from clamp3.retrieval.embedding.sources import Source, attempt
 
 WARM_SAMPLES = 5 * SAMPLE_RATE_HZ
 

@@ -22,17 +22,15 @@ from clamp3.data import (
     rejected,
 )
 from clamp3.data.summaries import summarise
-from clamp3.retrieval import (
-    codes,
-    evaluation,
-    features,
-    figures,
-    index_map,
-    index_pieces,
-    index_rows,
-    index_store,
-    vectors,
-)
+from clamp3.retrieval import vectors
+from clamp3.retrieval.evaluation import figures
+from clamp3.retrieval.evaluation import held_out as evaluation
+from clamp3.retrieval.features import codes
+from clamp3.retrieval.features import rows as features
+from clamp3.retrieval.index import map as index_map
+from clamp3.retrieval.index import piece_writer as index_pieces
+from clamp3.retrieval.index import rows as index_rows
+from clamp3.retrieval.index import store as index_store
 from clamp3.training import curves
 from from_code.tables import code, comments, first_line, table
 

@@ -9,8 +9,8 @@ import soundfile
 from formats.midi_files import key, midi
 
 from clamp3.files import write_jsonl
-from clamp3.retrieval.embedder import Embedder
-from clamp3.retrieval.index_writer import build_index
+from clamp3.retrieval.embedding.embedder import Embedder
+from clamp3.retrieval.index.writer import build_index
 from clamp3.retrieval.vectors import Vectors, write_vectors
 
 PIECES = 14

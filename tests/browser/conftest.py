@@ -14,7 +14,7 @@ from service.live import serving
 
 from clamp3.formats.audio import MelFrontEnd
 from clamp3.models.checkpoints import save_checkpoint
-from clamp3.retrieval.embedder import Embedder, load_model
+from clamp3.retrieval.embedding.embedder import Embedder, load_model
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WAIT_MILLISECONDS = 15_000  # other tests keep the machine busy

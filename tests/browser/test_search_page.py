@@ -19,8 +19,8 @@ from browser.conftest import Watch
 from playwright.sync_api import Page, expect
 from service.live import serving
 
-from clamp3.retrieval.embedder import Embedder
-from clamp3.retrieval.index import open_index
+from clamp3.retrieval.embedding.embedder import Embedder
+from clamp3.retrieval.index.reader import open_index
 
 Open = Callable[..., Page]
 DROP = """async ({ name, bytes }) => {

@@ -27,7 +27,7 @@ from clamp3.data.rejected import read_rejected
 from clamp3.data.store import Store
 from clamp3.errors import ConfigError, DataError, FormatError
 from clamp3.files import read_table, write_table
-from clamp3.retrieval.features import extract_features
+from clamp3.retrieval.features.rows import extract_features
 
 MD5 = "0123456789abcdef0123456789abcde"
 ABC = "X:1\r\nL:1/8\r\nM:4/4\r\nK:C\r\nCDEF GABc|\r\n"

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from clamp3.config import LoraConfig
 from clamp3.errors import CheckpointError, ConfigError
 from clamp3.formats.patches import encode_patches
-from clamp3.models.checkpoints import load_clamp, save_checkpoint
+from clamp3.models.checkpoints import assign, load_clamp, save_checkpoint, shapes_of
 from clamp3.models.clamp import ClampModel
 from clamp3.models.encoders import empty_weights
 from clamp3.models.lora import (
@@ -25,7 +25,7 @@ from clamp3.models.lora import (
     trainable_parameters,
 )
 from clamp3.models.pooling import combine, segments
-from clamp3.models.weights import assign, read_tensors, shapes_of
+from clamp3.models.weights import read_tensors
 
 pytestmark = pytest.mark.filterwarnings(  # peft asks transformers under an old name
     "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from clamp3.retrieval.reading import Prepared, Reader
+from clamp3.retrieval.embedding.reading import Prepared, Reader
 
 
 class DeadlyReader(Reader):

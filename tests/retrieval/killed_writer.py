@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clamp3.retrieval.index import open_index
-from clamp3.retrieval.index_map import index_map
-from clamp3.retrieval.index_writer import add_to_index, delete_from_index
-from clamp3.retrieval.pieces import Pieces
+from clamp3.retrieval.index.map import index_map
+from clamp3.retrieval.index.pieces import Pieces
+from clamp3.retrieval.index.reader import open_index
+from clamp3.retrieval.index.writer import add_to_index, delete_from_index
 
 CALLS = ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir", "chmod", "open", "lstat")
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from clamp3.retrieval.evaluation.metrics import TIE_TOLERANCE, Ranking
+from clamp3.retrieval.evaluation.ranking import Placed, rank_groups
 from clamp3.retrieval.keys import group
-from clamp3.retrieval.metrics import TIE_TOLERANCE, Ranking
-from clamp3.retrieval.ranking import Placed, rank_groups
 
 
 def plain_cosines(query: np.ndarray, references: np.ndarray) -> np.ndarray:

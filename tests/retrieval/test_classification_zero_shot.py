@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from clamp3.cli import app
 from clamp3.errors import ConfigError, DataError
-from clamp3.retrieval.embedder import load_model
+from clamp3.retrieval.embedding.embedder import load_model
 from clamp3.retrieval.zero_shot import label_vectors, read_classes, zero_shot
 
 CLASSES = ["reel", "slow air", "hornpipe"]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from clamp3.cli import app
 from clamp3.models.checkpoints import save_checkpoint
-from clamp3.retrieval.parquet_output import ParquetOutput
+from clamp3.retrieval.embedding.parquet_output import ParquetOutput
 from clamp3.retrieval.vectors import read_vectors
 
 
@@ -82,7 +82,7 @@ def test_what_was_embedded_before_a_kill_is_kept(
 ):
     words = ("search", "a reel", music, "--model", model_folder, "--top-k", 50)
     with monkeypatch.context() as patch:
-        patch.setattr("clamp3.retrieval.embed_files.GROUP_FILES", 3)
+        patch.setattr("clamp3.retrieval.embedding.files.GROUP_FILES", 3)
         write = ParquetOutput.write
 
         def killed(self: ParquetOutput, rows: list) -> None:

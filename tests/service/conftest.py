@@ -13,8 +13,8 @@ from service.live import Live, serving
 from clamp3.formats.audio import MelFrontEnd
 from clamp3.formats.mtf import mtf_to_midi
 from clamp3.models.checkpoints import save_checkpoint
-from clamp3.retrieval.embedder import Embedder, load_model
-from clamp3.retrieval.index_writer import build_index
+from clamp3.retrieval.embedding.embedder import Embedder, load_model
+from clamp3.retrieval.index.writer import build_index
 from clamp3.retrieval.vectors import Vectors, write_vectors
 
 GENRES = ("jig", "reel", "air")

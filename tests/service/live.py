@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import uvicorn
 
-from clamp3.retrieval.embedder import Embedder
+from clamp3.retrieval.embedding.embedder import Embedder
 from clamp3.service.app import create_app
 from clamp3.service.settings import Settings
 

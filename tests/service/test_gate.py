@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from service.live import Live, serving
 
-from clamp3.retrieval.embedder import Embedder
+from clamp3.retrieval.embedding.embedder import Embedder
 
 TOKEN = "sesame-öffne-dich"
 

@@ -23,9 +23,9 @@ from clamp3.models.captions import Captioner
 from clamp3.models.checkpoints import load_clamp, save_checkpoint
 from clamp3.models.clamp import ClampModel
 from clamp3.models.lora import add_lora, save_adapter
-from clamp3.retrieval.embedder import Embedder, load_model
-from clamp3.retrieval.index import open_index
-from clamp3.retrieval.index_writer import build_index
+from clamp3.retrieval.embedding.embedder import Embedder, load_model
+from clamp3.retrieval.index.reader import open_index
+from clamp3.retrieval.index.writer import build_index
 from clamp3.retrieval.vectors import Vectors, write_vectors
 from clamp3.service.app import create_app
 

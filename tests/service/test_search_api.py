@@ -10,9 +10,9 @@ from service.conftest import index_of, sound, tune
 from service.live import Live, serving
 
 from clamp3 import __version__
-from clamp3.retrieval.embedder import Embedder
-from clamp3.retrieval.index import open_index
-from clamp3.retrieval.index_writer import add_to_index, build_index, delete_from_index
+from clamp3.retrieval.embedding.embedder import Embedder
+from clamp3.retrieval.index.reader import open_index
+from clamp3.retrieval.index.writer import add_to_index, build_index, delete_from_index
 from clamp3.retrieval.vectors import Vectors, write_vectors
 from clamp3.service.embedding import WarmModel
 from clamp3.service.upload_reading import Upload

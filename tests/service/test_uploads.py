@@ -10,7 +10,7 @@ import pytest
 from service.live import Live, serving
 from service.slow_reading import SlowReader
 
-from clamp3.retrieval.embedder import Embedder
+from clamp3.retrieval.embedding.embedder import Embedder
 from clamp3.service.embedding import WarmModel
 from clamp3.service.forms import suffix_of, told_name
 

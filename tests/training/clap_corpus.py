@@ -16,7 +16,7 @@ from clamp3.config import (
     TextArchitecture,
 )
 from clamp3.files import write_jsonl, write_table
-from clamp3.retrieval.codes import extract_codes, pool_codes
+from clamp3.retrieval.features.codes import extract_codes, pool_codes
 
 KINDS = {"low hum": 80.0, "middle organ": 420.0, "high whistle": 2600.0}
 RATE = 16_000

@@ -72,7 +72,7 @@ def test_code_counts_by_content(tree):
     for path in [*(tree.folder / "clamp3").rglob("*.py"), *(tree.folder / "workflow").rglob("*.*")]:
         os.utime(path)
     assert tree.plan() == {}
-    old = tree.folder / append(tree, "clamp3/retrieval/metrics.py", "\nEDITED = 1\n")
+    old = tree.folder / append(tree, "clamp3/retrieval/evaluation/metrics.py", "\nEDITED = 1\n")
     os.utime(old, (1e9, 1e9))  # as rsync and cp -p leave it
     assert stages(tree.plan()) == ["evaluate", "clap_musicgen", "evaluate_clamp2", "report"]
 

@@ -1,7 +1,7 @@
 """CLaMP 3 and CLaMP 3 with LoRA side by side."""
 
 from clamp3.job import Job
-from clamp3.retrieval.comparison import compare_models, write_tables
+from clamp3.retrieval.evaluation.comparison import compare_models, write_tables
 
 if __name__ == "__main__":
     with Job() as job:

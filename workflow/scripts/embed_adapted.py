@@ -2,7 +2,7 @@
 
 from clamp3.config import EmbedConfig
 from clamp3.job import Job
-from clamp3.retrieval.collection import embed_model
+from clamp3.retrieval.embedding.collection import embed_model
 
 if __name__ == "__main__":
     with Job() as job:

@@ -2,7 +2,7 @@
 
 from clamp3.config import EmbedConfig
 from clamp3.job import Job
-from clamp3.retrieval.clamp2_vectors import embed_clamp2
+from clamp3.retrieval.embedding.clamp2_vectors import embed_clamp2
 
 if __name__ == "__main__":
     with Job() as job:

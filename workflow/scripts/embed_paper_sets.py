@@ -4,8 +4,8 @@ from pathlib import Path
 
 from clamp3.config import EmbedConfig
 from clamp3.job import Job
-from clamp3.retrieval.paper_embeddings import embed_paper_sets
-from clamp3.retrieval.paper_tables import read_tables
+from clamp3.retrieval.evaluation.paper_embeddings import embed_paper_sets
+from clamp3.retrieval.evaluation.paper_tables import read_tables
 
 if __name__ == "__main__":
     with Job() as job:

@@ -2,7 +2,7 @@
 
 from clamp3.config import EvaluateConfig
 from clamp3.job import Job
-from clamp3.retrieval.adapters import evaluate_adapters
+from clamp3.retrieval.evaluation.adapters import evaluate_adapters
 
 if __name__ == "__main__":
     with Job() as job:

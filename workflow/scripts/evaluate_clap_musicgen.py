@@ -3,7 +3,7 @@
 from clamp3.config import ClapEvaluationConfig, PipelineTextConfig
 from clamp3.data.listing import listed_parts
 from clamp3.job import Job
-from clamp3.retrieval.clap_evaluation import evaluate_clap
+from clamp3.retrieval.evaluation.clap import evaluate_clap
 
 if __name__ == "__main__":
     with Job() as job:

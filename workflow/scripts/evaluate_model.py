@@ -2,7 +2,7 @@
 
 from clamp3.config import EvaluateConfig
 from clamp3.job import Job
-from clamp3.retrieval.evaluation import evaluate_model
+from clamp3.retrieval.evaluation.held_out import evaluate_model
 
 if __name__ == "__main__":
     with Job() as job:

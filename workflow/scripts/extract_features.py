@@ -5,8 +5,8 @@ from pathlib import Path
 from clamp3.config import AudioConfig
 from clamp3.data.rejected import read_rejected, write_rejected
 from clamp3.job import Job
-from clamp3.retrieval.features import extract_features
-from clamp3.retrieval.recordings import render_recordings
+from clamp3.retrieval.features.recordings import render_recordings
+from clamp3.retrieval.features.rows import extract_features
 
 if __name__ == "__main__":
     with Job() as job:

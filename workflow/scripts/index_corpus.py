@@ -3,7 +3,7 @@
 from clamp3.config import AudioConfig, EmbedConfig, IndexConfig
 from clamp3.data.listing import listed_parts
 from clamp3.job import Job
-from clamp3.retrieval.corpus_index import Corpus, index_corpus
+from clamp3.retrieval.index.corpus import Corpus, index_corpus
 
 if __name__ == "__main__":
     with Job() as job:

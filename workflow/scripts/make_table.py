@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from clamp3.job import Job
-from clamp3.retrieval.paper_tables import make_table, read_tables
+from clamp3.retrieval.evaluation.paper_tables import make_table, read_tables
 
 if __name__ == "__main__":
     with Job() as job:

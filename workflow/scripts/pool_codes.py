@@ -3,7 +3,7 @@
 from clamp3.config import CodesConfig, StatesConfig
 from clamp3.data.listing import listed_parts
 from clamp3.job import Job
-from clamp3.retrieval.codes import pool_parts
+from clamp3.retrieval.features.codes import pool_parts
 
 if __name__ == "__main__":
     with Job() as job:

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from clamp3.retrieval.comparison import summary
+from clamp3.retrieval.evaluation.comparison import summary
 
 TIMINGS = Path("logs/timings")
 COMPARISON = Path("results/evaluation/comparison.json")

@@ -2,7 +2,7 @@
 
 from clamp3.config import EvaluateConfig
 from clamp3.job import Job
-from clamp3.retrieval.clamp2_evaluation import evaluate_clamp2
+from clamp3.retrieval.evaluation.clamp2 import evaluate_clamp2
 
 if __name__ == "__main__":
     with Job() as job:

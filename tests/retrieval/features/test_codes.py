@@ -1,0 +1,317 @@
+"""Recordings to codes and states: tables, rejects, chunks, and what of a file is read."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from models.tiny_clap import CODEC, DECODER, sounds, tiny_musicgen
+from training.clap_corpus import chord, settings
+
+from clamp3.config import RecordingChunks
+from clamp3.data.listing import listed_parts
+from clamp3.data.rejected import read_rejected
+from clamp3.data.store import Store
+from clamp3.errors import DataError, FormatError
+from clamp3.files import write_table
+from clamp3.formats.audio import read_audio
+from clamp3.models.clap_musicgen.pretrained import load_codec, load_decoder
+from clamp3.retrieval.features import codes as coding
+from clamp3.retrieval.features.chunks import cut_chunks, read_chunks
+from clamp3.retrieval.features.codes import (
+    decoder_states,
+    extract_codes,
+    pool_codes,
+    read_codes,
+    recording_codes,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("clap")
+    tiny_musicgen(made / "musicgen")
+    return made
+
+
+@pytest.fixture(scope="module")
+def codec(folder):
+    return load_codec(folder / "musicgen")
+
+
+def plan(**changes):
+    values = {"start_seconds": 0.1, "chunk_seconds": 0.4, "chunks": 2, "min_seconds": 0.2}
+    return RecordingChunks(**values | changes)
+
+
+def lengths(seconds, **changes):
+    return [len(c) for c in cut_chunks(np.ones(round(seconds * 1000)), plan(**changes), 1000)]
+
+
+def test_chunks_follow_each_other_and_a_short_one_is_left_out():
+    assert lengths(2.0) == [400, 400]
+    assert lengths(2.0, chunks=9) == [400, 400, 400, 400, 300]
+    assert lengths(0.69, chunks=9) == [400]
+    assert lengths(0.3) == [200]
+    assert lengths(0.5, min_seconds=3.0) == [400]
+    wave = np.arange(1000.0)
+    first, second = cut_chunks(wave, plan(), 1000)
+    assert first[0] == 100
+    assert second[0] == 500
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.1, 0.299])
+def test_a_recording_that_is_too_short_is_told(seconds):
+    with pytest.raises(FormatError, match=r"at least 0\.2 s from second 0\.1 on") as caught:
+        lengths(seconds)
+    assert caught.value.kind == "too_short"
+
+
+def test_no_more_of_a_file_is_decoded_than_is_read(tmp_path, monkeypatch):
+    wave = np.concatenate([chord(300, 0, 3.0), np.full(48_000, np.nan, np.float32)])
+    soundfile.write(tmp_path / "a.wav", wave, 16_000, subtype="FLOAT")
+    monkeypatch.setattr("clamp3.formats.audio.decoding.BLOCK_VALUES", 4000)
+    chunks = read_chunks(tmp_path / "a.wav", plan(), 32_000)
+    whole = read_audio(_written(tmp_path / "b.wav", wave[:48_000]), 32_000)
+    assert [len(chunk) for chunk in chunks] == [12_800, 12_800]
+    assert np.allclose(np.concatenate(chunks), whole[3200:28_800], atol=1e-6)
+    with pytest.raises(FormatError):
+        read_chunks(tmp_path / "a.wav", plan(chunks=99), 32_000)
+
+
+def _written(path, wave, rate=16_000):
+    soundfile.write(path, wave, rate, subtype="FLOAT")
+    return path
+
+
+@pytest.mark.parametrize("rate", [8_000, 32_000, 44_100])
+def test_any_rate_and_any_channels_become_four_codes(codec, tmp_path, rate):
+    mono = chord(440, 1, 1.0, rate)
+    one = recording_codes(codec, _written(tmp_path / "m.wav", mono, rate), plan())
+    two = np.stack([mono, mono], axis=1)
+    both = recording_codes(codec, _written(tmp_path / "s.wav", two, rate), plan())
+    assert [codes.shape for codes in one] == [(4, 20), (4, 20)]
+    assert all(codes.dtype == np.int16 for codes in one)
+    assert all(np.array_equal(a, b) for a, b in zip(one, both, strict=True))
+    content = (tmp_path / "s.wav").read_bytes()
+    assert np.array_equal(recording_codes(codec, content, plan())[1], both[1])
+
+
+BAD = {
+    "empty": (lambda path: path.write_bytes(b""), "empty_file"),
+    "text": (lambda path: path.write_text("no sound"), "unsupported_audio"),
+    "silent": (lambda path: _written(path, np.empty(0, np.float32)), "no_samples"),
+    "nan": (lambda path: _written(path, np.full(16_000, np.nan)), "not_finite"),
+    "short": (lambda path: _written(path, np.zeros(16)), "too_short"),
+    "missing": (lambda path: None, "missing_file"),
+}
+
+
+def test_each_bad_file_is_one_reject_and_costs_no_other(folder, tmp_path):
+    rows = []
+    for name, (write, _) in BAD.items():
+        write(tmp_path / f"{name}.wav")
+        rows.append({"id": f"x/{name}", "audio_path": str(tmp_path / f"{name}.wav")})
+    for name in ("good", "other", "third"):
+        _written(tmp_path / f"{name}.wav", chord(300, len(name)))
+        rows.insert(1, {"id": f"x/{name}", "audio_path": str(tmp_path / f"{name}.wav")})
+    rows.append({"id": "x/none", "audio_path": None})
+    write_table(tmp_path / "part.parquet", pa.Table.from_pylist(rows))
+    places = (tmp_path / "codes.parquet", tmp_path / "rejected.parquet")
+    chosen = settings(folder, max_rejected_share=0.7)
+    extract_codes(tmp_path / "part.parquet", None, *places, chosen, device="cpu")
+    rejected = read_rejected(places[1])
+    assert {row.id: row.kind for row in rejected} == {f"x/{n}": k for n, (_, k) in BAD.items()}
+    codec = load_codec(folder / "musicgen")
+    for piece_id, chunks in read_codes(places[0]):
+        path = tmp_path / f"{piece_id.removeprefix('x/')}.wav"
+        alone = recording_codes(codec, path, chosen.recordings)
+        assert all(np.array_equal(a, b) for a, b in zip(chunks, alone, strict=True))
+    with pytest.raises(DataError, match="codes: 9 in, 3 out, 6 rejected"):
+        extract_codes(tmp_path / "part.parquet", None, *places, settings(folder), device="cpu")
+
+
+def test_the_table_says_what_it_is_and_is_the_same_again(folder, tmp_path):
+    rows = []
+    for number, seconds in enumerate((1.0, 0.55, 0.4)):
+        _written(tmp_path / f"{number}.wav", chord(300, number, seconds))
+        rows.append({"id": f"pdmx/{number}"})
+    (tmp_path / "pdmx").mkdir()
+    for number in range(3):
+        shutil.move(tmp_path / f"{number}.wav", tmp_path / "pdmx" / f"{number}.wav")
+    rows.append({"id": "pdmx/none"})
+    write_table(tmp_path / "part.parquet", pa.Table.from_pylist(rows))
+    places = [tmp_path / name for name in ("codes.parquet", "again.parquet")]
+    for place in places:
+        extract_codes(
+            tmp_path / "part.parquet",
+            tmp_path,
+            place,
+            tmp_path / "rejected.parquet",
+            settings(folder),
+            device="cpu",
+        )
+    assert places[0].read_bytes() == places[1].read_bytes()
+    found = dict(read_codes(places[0]))
+    assert {i: [c.shape for c in chunks] for i, chunks in found.items()} == {
+        "pdmx/0": [(4, 20), (4, 20)],
+        "pdmx/1": [(4, 20)],
+        "pdmx/2": [(4, 15)],
+    }
+    schema = pq.read_schema(places[0])
+    assert schema.field("codes").type == pa.list_(pa.list_(pa.int16(), 4))
+    assert schema.metadata[b"codebooks"] == b"4"
+    assert json.loads(schema.metadata[b"chunks"])["chunk_seconds"] == 0.4
+
+
+def _extract(folder, work, codes):
+    where = (work / "part.parquet", None, codes, work / "rejected.parquet")
+    extract_codes(*where, settings(folder), device="cpu")
+
+
+def test_states_are_those_of_each_chunk_alone_and_a_store_reads_them(folder, tmp_path):
+    codec, tower = (
+        load_codec(folder / "musicgen"),
+        load_decoder(folder / "musicgen", settings(folder).reading),
+    )
+    rows = []
+    for number, seconds in enumerate((1.0, 0.55)):
+        _written(tmp_path / f"{number}.wav", chord(500, number, seconds))
+        rows.append({"id": f"x/{number}", "audio_path": str(tmp_path / f"{number}.wav")})
+    write_table(tmp_path / "part.parquet", pa.Table.from_pylist(rows))
+    coded, states = tmp_path / "codes.parquet", tmp_path / "part-0.parquet"
+    _extract(folder, tmp_path, coded)
+    pool_codes(coded, states, settings(folder).musicgen, settings(folder).reading, device="cpu")
+    store = Store([states])
+    for number, count in enumerate((2, 1)):
+        found = store.get(f"x/{number}")
+        assert found.shape == (count, 64)
+        path = tmp_path / f"{number}.wav"
+        for own, chunk in zip(found, recording_codes(codec, path, plan()), strict=True):
+            assert np.allclose(own, decoder_states(tower, [chunk])[0], atol=2e-6)
+    said = pq.read_schema(states).metadata
+    assert said[b"feature_size"] == b"64"
+    assert {b"codec", b"decoder", b"reading", b"chunks"} <= said.keys()
+
+
+def test_no_recordings_give_empty_tables(folder, tmp_path):
+    table = pa.table({"id": pa.array([], pa.string()), "audio_path": pa.array([], pa.string())})
+    write_table(tmp_path / "part.parquet", table)
+    codes, states = tmp_path / "codes.parquet", tmp_path / "states.parquet"
+    _extract(folder, tmp_path, codes)
+    pool_codes(codes, states, settings(folder).musicgen, settings(folder).reading, device="cpu")
+    assert pq.read_table(states).num_rows == 0
+    assert list(read_codes(codes)) == []
+
+
+def test_codes_of_another_codec_are_told(folder):
+    tower = load_decoder(folder / "musicgen", settings(folder).reading)
+    for codes in (np.full((4, 3), 64), np.full((4, 3), -1), np.zeros((2, 3), int)):
+        with pytest.raises(DataError, match="the decoder reads 4 codebooks of 64"):
+            decoder_states(tower, [codes])
+    assert decoder_states(tower, []).shape == (0, DECODER.hidden_size)
+    assert CODEC.codebooks == 4
+    assert len(sounds(2)) == 2
+
+
+def test_a_part_without_a_folder_is_told(folder, tmp_path):
+    write_table(tmp_path / "part.parquet", pa.table({"id": ["x/1"]}))
+    with pytest.raises(DataError, match="no folder of recordings given"):
+        extract_codes(
+            tmp_path / "part.parquet", None, tmp_path / "c", tmp_path / "r", settings(folder)
+        )
+
+
+def test_parts_are_pooled_into_a_folder_and_a_killed_run_goes_on(folder, tmp_path, monkeypatch):
+    rows = []
+    for number in (0, 1):
+        _written(tmp_path / f"{number}.wav", chord(500, number, 0.6))
+        rows.append({"id": f"x/{number}", "audio_path": str(tmp_path / f"{number}.wav")})
+    parts = [tmp_path / f"part-0000{number}-of-00002.parquet" for number in (0, 1)]
+    for part, row in zip(parts, rows, strict=True):
+        write_table(tmp_path / "part.parquet", pa.Table.from_pylist([row]))
+        _extract(folder, tmp_path, part)
+    chosen, made = settings(folder), []
+
+    def pool():
+        where = tmp_path / "states"
+        resume = tmp_path / "resume"
+        coding.pool_parts(
+            parts, where, chosen.musicgen, chosen.reading, resume=resume, device="cpu"
+        )
+
+    def dying(path, table):
+        made.append(path)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        write_table(path, table)
+
+    monkeypatch.setattr(coding, "write_table", dying)
+    with pytest.raises(KeyboardInterrupt):
+        pool()
+    assert not (tmp_path / "states").exists()
+    pool()  # the second part alone
+    assert len(made) == 3
+    tables, rejected = listed_parts(tmp_path / "states/parts.tsv")
+    assert (tables, rejected) == ([tmp_path / "states" / part.name for part in parts], [])
+    assert sorted(Store(tables).get("x/1").shape) == [1, 64]
+    pool_codes(parts[0], tmp_path / "alone", chosen.musicgen, chosen.reading, device="cpu")
+    assert tables[0].read_bytes() == (tmp_path / "alone").read_bytes()
+    assert not (tmp_path / "resume").exists()
+
+
+def test_codes_of_all_parts_go_on_where_they_were_killed(folder, tmp_path, monkeypatch):
+    chosen = settings(folder, max_rejected_share=0.5)
+    parts = {}
+    for number in range(2):
+        part = tmp_path / f"part-0000{number}-of-00002.parquet"
+        place = tmp_path / f"sounds-{number}"
+        place.mkdir()
+        _written(place / f"{number}.wav", chord(200 + 100 * number, number))
+        (place / f"bad-{number}.wav").write_text("no sound")
+        names = [f"x/{number}", f"x/bad-{number}", f"x/none-{number}"]
+        write_table(part, pa.table({"id": names}))
+        parts[part] = place
+    made, resume = [], tmp_path / "resume"
+    write_codes = coding.write_table
+
+    def dying(path, table):
+        made.append(path)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        write_codes(path, table)
+
+    def code():
+        how = {"resume": resume, "by_name": True, "device": "cpu"}
+        coding.code_parts(parts, tmp_path / "codes", chosen, **how)
+
+    monkeypatch.setattr(coding, "write_table", dying)
+    with pytest.raises(KeyboardInterrupt):
+        code()
+    assert not (tmp_path / "codes").exists()
+    code()
+    assert len(made) == 3  # the first part is not coded again
+    tables, rejected = listed_parts(tmp_path / "codes/parts.tsv")
+    assert [row.id for row in read_rejected(rejected)] == ["x/bad-0", "x/bad-1"]
+    for part, table in zip(parts, tables, strict=True):
+        alone = (tmp_path / "alone.parquet", tmp_path / "alone-rejected.parquet")
+        extract_codes(part, parts[part], *alone, chosen, by_name=True, device="cpu")
+        assert table.read_bytes() == alone[0].read_bytes()
+    assert not resume.exists()
+
+
+def test_a_recording_that_changed_while_nothing_ran_is_coded_again(folder, tmp_path, monkeypatch):
+    chosen = settings(folder)
+    part = tmp_path / "part-00000-of-00001.parquet"
+    sound, gone = tmp_path / "sound.wav", tmp_path / "resume"
+    write_table(part, pa.table({"id": ["x/1"], "audio_path": [str(sound)]}))
+    monkeypatch.setattr(coding.shutil, "rmtree", lambda *_, **__: None)  # keep what is finished
+    codes = []
+    for pitch in (200, 450):
+        _written(sound, chord(pitch, pitch))
+        coding.code_parts({part: None}, tmp_path / "codes", chosen, resume=gone, device="cpu")
+        codes.append(dict(read_codes(tmp_path / f"codes/{part.name}"))["x/1"][0])
+    assert not np.array_equal(*codes)
