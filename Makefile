@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
 # What stages make in data/; the rest there is yours.
-DATA := abc catalog clamp2 codes demo features interleaved interleaved.tsv manifests mtf musicgen \
+DATA := abc catalog clamp2 codes demo features interleaved manifests mtf musicgen \
     recordings states summaries
 
 .PHONY: run test test-long lint format preset schema docs check-docs container bench clean

@@ -191,8 +191,7 @@ def interleave(place: Place) -> Work:
     command = place.script(
         "interleave_scores",
         abc="data/abc/parts.tsv",
-        out="data/interleaved",
-        listing="data/interleaved.tsv",
+        listing="data/interleaved/parts.tsv",
     )
     return Work([command], sum(place.rows("data/abc/parts.tsv", part) for part in place.parts))
 
@@ -210,8 +209,10 @@ def manifest(place: Place) -> Work:
     command = place.script(
         "build_manifests",
         collections=place.collections,
-        **{store: f"data/{store}/parts.tsv" for store in ("catalog", "mtf", "features")},
-        interleaved="data/interleaved.tsv",
+        **{
+            store: f"data/{store}/parts.tsv"
+            for store in ("catalog", "interleaved", "mtf", "features")
+        },
         rejected="data/catalog/rejected.parquet",
         passed=["data/abc/parts.tsv"],
         out="data/manifests",

@@ -22,7 +22,6 @@ from numpy.lib import format as npy
 from clamp3.errors import DataError, StorageError, advised
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # what only writing meets
-ABANDONED_SECONDS = 60  # a draft's age from which nobody is about to lock it
 
 ROWS_PER_GROUP = 8192  # text and metadata: compact, and one group still fits a cache
 
@@ -41,10 +40,8 @@ def atomic_path(path: Path, *, tidy: bool = True) -> Iterator[Path]:
     path = Path(path)
     with _told_of_writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    lock = None
+        workplace, lock = _workplace(path)
     try:
-        lock = _held(workplace)
         if tidy:
             _remove_abandoned(path, workplace)
         draft = workplace / path.name
@@ -60,25 +57,40 @@ def atomic_path(path: Path, *, tidy: bool = True) -> Iterator[Path]:
             os.replace(draft, path)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
-        if lock is not None:
+        os.close(lock)
+
+
+def _workplace(path: Path) -> tuple[Path, int]:
+    """A new folder for drafts, locked so that others see that somebody is writing there.
+
+    Whoever looks for abandoned ones may have taken it away before it was locked; then another.
+    """
+    while True:
+        workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        with suppress(FileNotFoundError):
+            lock = os.open(workplace, os.O_RDONLY)
+            if _is_free(lock) and workplace.is_dir():
+                return workplace, lock
             os.close(lock)
 
 
-def _held(workplace: Path) -> int:
-    """A descriptor of a draft's folder, locked so that others see that it is being written."""
-    lock = os.open(workplace, os.O_RDONLY)
-    with suppress(OSError):  # a file system without locks
+def _is_free(lock: int) -> bool:
+    """Lock it, if nobody else has. A file system without locks is all free."""
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return lock
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _remove_abandoned(path: Path, workplace: Path) -> None:
     """Remove drafts of processes that were killed while they wrote the same path."""
-    now = workplace.stat().st_mtime  # by the clock of that file system
     for other in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        with suppress(OSError):  # gone meanwhile, or somebody's at work
-            if other == workplace or now - other.stat().st_mtime < ABANDONED_SECONDS:
-                continue
+        if other == workplace:
+            continue
+        with suppress(OSError):  # gone meanwhile, or somebody's at work, or no locks here
             lock = os.open(other, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,6 +4,8 @@ import errno
 import fcntl
 import os
 import stat
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
@@ -42,26 +44,55 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
     assert os.listdir(tmp_path) == ["model"]
 
 
-def leave_draft(folder, name, *, age_seconds):
+def leave_draft(folder, name):
     """What a process that is killed while it writes a.txt leaves."""
     draft = folder / f".a.txt.{name}"
     draft.mkdir()
     (draft / "a.txt").write_text("half")
-    then = draft.stat().st_mtime - age_seconds
-    os.utime(draft, (then, then))
     return draft
 
 
 def test_drafts_of_killed_processes_go_with_the_next_write(tmp_path):
-    leave_draft(tmp_path, "dead", age_seconds=3600)
-    new = leave_draft(tmp_path, "new", age_seconds=0)  # its process may be about to lock it
-    lock = os.open(leave_draft(tmp_path, "live", age_seconds=3600), os.O_RDONLY)
+    leave_draft(tmp_path, "dead")
+    lock = os.open(leave_draft(tmp_path, "live"), os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
     (tmp_path / ".a.txt.note").write_text("a file is no draft")
-    os.utime(tmp_path / ".a.txt.note", (0, 0))
     write_text(tmp_path / "a.txt", "whole")
     os.close(lock)
-    assert sorted(os.listdir(tmp_path)) == [".a.txt.live", new.name, ".a.txt.note", "a.txt"]
+    assert sorted(os.listdir(tmp_path)) == [".a.txt.live", ".a.txt.note", "a.txt"]
+
+
+def test_a_workplace_that_is_taken_for_abandoned_is_made_anew(tmp_path, monkeypatch):
+    """Another process may look between the making of a folder and its lock."""
+    made, make = [], tempfile.mkdtemp
+
+    def taken(**options):
+        made.append(make(**options))
+        if len(made) == 1:
+            os.rmdir(made[0])
+        if len(made) == 2:
+            held.append(os.open(made[1], os.O_RDONLY))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+        return made[-1]
+
+    held = []
+    monkeypatch.setattr(tempfile, "mkdtemp", taken)
+    with atomic_path(tmp_path / "a.txt") as draft:
+        assert str(draft.parent) == made[2]
+        draft.write_text("whole")
+    os.close(held[0])
+    assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_writers_of_one_path_leave_it_whole_and_no_drafts(tmp_path):
+    def write(content):
+        for _ in range(100):
+            write_text(tmp_path / "a.txt", content * 1000)
+
+    with ThreadPoolExecutor(4) as pool:
+        [*pool.map(write, "abcd")]
+    assert os.listdir(tmp_path) == ["a.txt"]
+    assert len({*(tmp_path / "a.txt").read_text()}) == 1
 
 
 @pytest.mark.parametrize(

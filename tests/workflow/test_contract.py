@@ -137,8 +137,7 @@ def test_a_stage_makes_what_dvc_expects(stage, jobs):
 def test_a_stage_reads_what_dvc_watches(stage, jobs):
     own = outputs(stage)
     read = {path for inputs, made in jobs if under(made[0], own) for path in inputs}
-    # The listing beside a store stands for the store.
-    read = {path.removesuffix(".tsv") for path in read if path and not under(path, own)}
+    read = {path for path in read if path and not under(path, own)}
     listed = [dep for dep in dependencies(stage) if dep not in code(stage)]
     missing = sorted(path for path in read if not under(path, listed))
     assert not missing, f"add to deps of {stage} in dvc.yaml: {missing}"

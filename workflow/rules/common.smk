@@ -45,8 +45,6 @@ MUSICGEN = [
 # Data sets besides PDMX: where each lies, and the modality of its pieces.
 GIVEN = config["parse"]["collections"]
 COLLECTIONS = ["pdmx", *GIVEN]
-# Stores that one job writes: the folder is its output, so that the listing has to lie beside it.
-ONE_JOB = ["interleaved"]
 # What is in an archive changes with it; what is elsewhere cannot be watched (data/README.md).
 MIDI_FOLDERS = [
     folder
@@ -204,10 +202,7 @@ def tries(count):
 def listings(*stores):
     """What stands for all parts of a store. Naming the parts themselves, here a handful of jobs
     and thousands of files each, would take Snakemake most of the time of planning."""
-    return [
-        f"data/{store}.tsv" if store in ONE_JOB else f"data/{store}/parts.tsv"
-        for store in stores
-    ]
+    return [f"data/{store}/parts.tsv" for store in stores]
 
 
 def manifests(modality, split, collection="pdmx"):

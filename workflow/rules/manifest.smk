@@ -19,7 +19,7 @@ rule build_manifests:
     """In manifest: pair the catalogue's texts with what was converted, and account for every row."""
     input:
         catalog="data/catalog/parts.tsv",
-        interleaved="data/interleaved.tsv",
+        interleaved="data/interleaved/parts.tsv",
         mtf="data/mtf/parts.tsv",
         features="data/features/parts.tsv",
         rejected="data/catalog/rejected.parquet",

@@ -7,13 +7,13 @@ from clamp3.job import Job
 
 if __name__ == "__main__":
     with Job() as job:
-        out = job.path("out")
+        listing = job.path("listing")
         for part in listed_parts(job.path("abc"))[0]:
             interleave_scores(
                 part,
-                table=out / part.name,
-                rejected=out / f"rejected-{part.name}",
+                table=listing.parent / part.name,
+                rejected=listing.parent / f"rejected-{part.name}",
                 settings=job.section("interleave", ConversionConfig),
                 limits=job.section("limits", LimitsConfig),
             )
-        list_parts(out, job.value("shards"), job.path("listing"))
+        list_parts(listing.parent, job.value("shards"), listing)
