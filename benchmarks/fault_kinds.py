@@ -57,18 +57,10 @@ def kill(bench: Bench, stage: str, result: Result) -> None:
                 at = jobs.index(outcome.job)
                 told = half_made(tree, stage, whole) + half_folders(tree, jobs, whole)
                 result.add(f"killed after {moment:.2f} s", told)
-            age(tree)
             outcome = bench.runner.run(tree, jobs[at:])
             told = [f"status {outcome.status}: {last_line(outcome.said)}"] * bool(outcome.status)
             result.problems += (told or differences(tree, stage, whole))[:3]
             result.problems += litter(tree, stage)
-
-
-def age(tree: Path) -> None:
-    """Let an hour pass since everything was written."""
-    then = time.time() - 3600
-    for path in tree.rglob("*"):
-        os.utime(path, (then, then), follow_symlinks=False)
 
 
 def litter(tree: Path, stage: str) -> list[str]:

@@ -3,7 +3,6 @@
 import json
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -39,13 +38,8 @@ class Job:
         self._log.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool | None:
-        return self._log.__exit__(kind, error, trace)
+    def __exit__(self, *raised: object) -> bool | None:
+        return self._log.__exit__(*raised)
 
     def text(self, name: str) -> str:
         """The one value of `--name`."""

@@ -7,24 +7,21 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 
 from clamp3.config import Splits
-from clamp3.data.captions_table import table_rows
-from clamp3.data.rejected import close_step, write_rejected
+from clamp3.data.csv_table import table_rows
+from clamp3.data.rejected import write_rejected
 from clamp3.data.shards import shard_of
 from clamp3.data.sources import (
-    STAGE,
     Parsed,
     check_name,
     clean_path,
     clean_text,
-    parse_lines,
+    json_rows,
     parse_rows,
-    require_file,
 )
 from clamp3.data.splits import split_of
 from clamp3.errors import FormatError
 from clamp3.files import write_jsonl, write_table
 
-WHAT = "captions of recordings"
 JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
 SPLITS = ("train", "validation", "test")
 SCHEMA = pa.schema(
@@ -52,14 +49,12 @@ def parse_captioned_audio(
     `missing_files`; reasons name the row, as a spreadsheet counts, or the line. Raises DataError
     where the file as a whole is something else.
     """
-    path = Path(path)
     columns = [audio, caption, *([] if name is None else [name])]
     name_of = partial(_name_of, collection=collection, audio=audio, name=name)
     read_piece = partial(_read_piece, folder=folder, audio=audio, caption=caption)
-    if path.suffix.lower() in JSON_SUFFIXES:
-        require_file(path, WHAT)
-        return parse_lines(path, collection, columns, name_of, read_piece)
-    return parse_rows(table_rows(path, columns, WHAT), collection, name_of, read_piece)
+    rows_of = json_rows if Path(path).suffix.lower() in JSON_SUFFIXES else table_rows
+    rows = rows_of(path, columns, "captions of recordings")
+    return parse_rows(rows, collection, name_of, read_piece)
 
 
 def _name_of(row: dict, *, collection: str, audio: str, name: str | None) -> str:
@@ -71,8 +66,7 @@ def _name_of(row: dict, *, collection: str, audio: str, name: str | None) -> str
 
 
 def _read_piece(piece_id: str, row: dict, *, folder: Path | str, audio: str, caption: str) -> dict:
-    text = row.get(caption)
-    said = clean_text(text)
+    said = clean_text(row.get(caption))
     if not said:
         raise FormatError("no_text", f"no text under {caption}")
     path = _path(row.get(audio), folder)
@@ -108,28 +102,16 @@ def write_captioned_audio(
     Raises DataError where more than `max_rejected_share` of the rows were refused (then all is
     written).
     """
-    columns = parsed.columns or {name: [] for name in SCHEMA.names}
-    columns = columns | {"split": [split_of(name, splits, seed) for name in columns["id"]]}
-    rows = [
-        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
-    ]
+    rows = [piece | {"split": split_of(piece["id"], splits, seed)} for piece in parsed.pieces()]
     rows.sort(key=lambda row: row["id"])
     for number, path in enumerate(parts):
         own = [row for row in rows if shard_of(row["id"], len(parts)) == number]
-        values = {name: [row[name] for row in own] for name in SCHEMA.names}
-        write_table(path, pa.table(values, schema=SCHEMA), dictionary=("split",))
+        write_table(path, pa.Table.from_pylist(own, schema=SCHEMA), dictionary=("split",))
     for split in SPLITS:
         lines = [_line(row) for row in rows if row["split"] == split]
         write_jsonl(manifests / f"{collection}-{split}.jsonl", lines)
     write_rejected(rejected, parsed.rejected)
-    close_step(
-        f"{STAGE} {collection}",
-        parsed.rejected,
-        rows_in=parsed.rows_in,
-        rows_out=len(rows),
-        left_out=parsed.left_out,
-        max_rejected_share=max_rejected_share,
-    )
+    parsed.close(collection, max_rejected_share)
 
 
 def _line(row: dict) -> dict:

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from clamp3.config import CollectionConfig, ParseConfig, Splits
+from clamp3.config import ParseConfig, Splits
 from clamp3.data import pdmx
-from clamp3.data.layouts import LISTED, read_layout
-from clamp3.data.raw_files.addresses import parent
+from clamp3.data.layouts import read_layout
 from clamp3.data.raw_files.reading import RawFiles, local_copy
-from clamp3.data.rejected import close_step, write_rejected
+from clamp3.data.rejected import write_rejected
 from clamp3.data.shards import shard_of
-from clamp3.data.sources import STAGE, Parsed
 from clamp3.data.splits import split_of
 from clamp3.files import write_table
 
@@ -82,21 +80,13 @@ def build_catalog(
             parsed = pdmx.parse_pdmx(file, folder, subset=parse.subset, **checks)
             collections[pdmx.COLLECTION] = parsed
         for name, given in parse.collections.items():
-            collections[name] = _read_collection(name, given, checks)
+            collections[name] = read_layout(given.layout, given.path, collection=name, **checks)
     tables = [_fit(name, parsed.columns, splits, seed) for name, parsed in collections.items()]
     catalogue = {name: list(chain(*(table[name] for table in tables))) for name in SCHEMA.names}
     _write_parts(catalogue, parts)
     write_rejected(rejected, [row for parsed in collections.values() for row in parsed.rejected])
     for name, parsed in collections.items():
-        _close(name, parsed, parse.max_rejected_share)
-
-
-def _read_collection(name: str, given: CollectionConfig, checks: dict) -> Parsed:
-    if given.layout not in LISTED:
-        return read_layout(given.layout, given.path, collection=name, **checks)
-    with local_copy(given.path) as file:
-        folder = parent(given.path)
-        return read_layout(given.layout, file, collection=name, folder=folder, **checks)
+        parsed.close(name, parse.max_rejected_share)
 
 
 def _fit(collection: str, columns: dict[str, list], splits: Splits, seed: int) -> dict[str, list]:
@@ -120,14 +110,3 @@ def _write_parts(catalogue: dict[str, list], parts: Sequence[Path]) -> None:
     for path, chosen in zip(parts, rows, strict=True):
         columns = {name: [values[row] for row in chosen] for name, values in catalogue.items()}
         write_table(path, pa.table(columns, schema=SCHEMA), dictionary=_CATEGORICAL)
-
-
-def _close(collection: str, parsed: Parsed, max_rejected_share: float) -> None:
-    close_step(
-        f"{STAGE} {collection}",
-        parsed.rejected,
-        rows_in=parsed.rows_in,
-        rows_out=len(parsed.columns.get("id", [])),
-        left_out=parsed.left_out,
-        max_rejected_share=max_rejected_share,
-    )

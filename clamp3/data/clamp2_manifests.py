@@ -14,24 +14,14 @@ import pyarrow as pa
 
 from clamp3.data.catalog import SCHEMA as CATALOG_SCHEMA
 from clamp3.data.manifests import read_line
-from clamp3.data.sources import Parsed, parse_rows, place_lines, require_file
+from clamp3.data.rejected import writable
+from clamp3.data.sources import Parsed, distinct, json_rows, parse_rows
 from clamp3.formats.modality import FORMAT_BY_SUFFIX, FileFormat
 
 COLLECTION = "clamp2"
-FIELDS = (
-    "title",
-    "composer",
-    "genres",
-    "description",
-    "lyrics",
-    "tags",
-    "ensembles",
-    "instruments",
-    "summary_en",
-    "summary_nen",
-    "filepaths",
-)
-_METADATA = FIELDS[:8]
+_METADATA = ("title", "composer", "genres", "description", "lyrics", "tags")
+_METADATA += ("ensembles", "instruments")
+FIELDS = (*_METADATA, "summary_en", "summary_nen", "filepaths")
 # Where CLaMP 3 has more to say than CLaMP 2: fields of their own in a line.
 _FURTHER = ("region", "language", "background", "analysis", "scene")
 _LISTS = ("genres", "tags", "ensembles", "instruments", "summary_en", "filepaths")
@@ -68,27 +58,18 @@ def parse_clamp2(path: Path, *, split: str = "train") -> Parsed:
 
     Raises DataError where no line has `filepaths`.
     """
-    path = Path(path)
-    require_file(path, "a training manifest of CLaMP 2 (JSON lines)")
+    rows = json_rows(path, ["filepaths"], "a training manifest of CLaMP 2 (JSON lines)")
     taken: dict[str, int] = {}
-    rows = ((place, _with_id(row, place, taken)) for place, row in place_lines(path, ["filepaths"]))
+
+    def named(place: str, line: dict | str) -> tuple[str, dict] | str:
+        return line if isinstance(line, str) else (distinct(piece_name(line, place), taken), line)
+
     return parse_rows(
-        rows,
+        ((place, named(place, line)) for place, line in rows),
         COLLECTION,
-        lambda row: row[0],
+        lambda row: f"{COLLECTION}/{row[0]}",
         lambda piece_id, row: catalog_row(piece_id, row[1], split),
     )
-
-
-def _with_id(line: dict | str, place: str, taken: dict[str, int]) -> tuple[str, dict] | str:
-    if isinstance(line, str):
-        return line
-    name = base = piece_name(line, place)
-    while name in taken:
-        taken[base] += 1
-        name = f"{base}-{taken[base]}"
-    taken[name] = 1
-    return f"{COLLECTION}/{name}", line
 
 
 def piece_name(line: Mapping, place: str) -> str:
@@ -96,7 +77,8 @@ def piece_name(line: Mapping, place: str) -> str:
     paths = _words(line.get("filepaths"))
     given = line.get("id")
     if not isinstance(given, str) or not given:
-        given = str(PurePosixPath(paths[0]).with_suffix("")) if paths and paths[0] else ""
+        path = PurePosixPath(*paths[:1])
+        given = str(path.with_suffix("") if path.name else path)
     parts = [part for part in given.split("/") if part not in ("", ".", "..")]
     return "/".join(parts) or place
 
@@ -177,11 +159,7 @@ def _column_value(key: str, value: object) -> object:
 
 def _words(value: object) -> list[str]:
     words = value if isinstance(value, list) else [value]
-    return [_writable(word) for word in words if isinstance(word, str)]
-
-
-def _writable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return [writable(word) for word in words if isinstance(word, str)]
 
 
 def foreign_summaries(value: object) -> list[dict[str, str | None]]:
@@ -194,8 +172,8 @@ def foreign_summaries(value: object) -> list[dict[str, str | None]]:
     for entry in entries:
         if isinstance(entry, Mapping) and isinstance(entry.get("summary"), str):
             language = entry.get("language")
-            language = _writable(language) if isinstance(language, str) else None
-            found.append({"language": language, "summary": _writable(entry["summary"])})
+            language = writable(language) if isinstance(language, str) else None
+            found.append({"language": language, "summary": writable(entry["summary"])})
     return found
 
 

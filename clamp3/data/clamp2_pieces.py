@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from clamp3.data.clamp2_manifests import normal_line, piece_name, with_summaries
 from clamp3.data.manifests import read_manifest
-from clamp3.data.sources import json_lines
+from clamp3.data.sources import distinct, json_lines
 from clamp3.errors import DataError
 from clamp3.files import read_table, write_jsonl
 
@@ -33,22 +33,21 @@ def write_splits(
     these names (see `read_clamp2`); a split that is not among them has no lines.
     """
     for split in SPLITS:
+        path = out / f"{split}.jsonl"
         if given:
-            sources = [path for path in given if Path(path).stem == split]
-            copy_manifests(sources, out / f"{split}.jsonl")
+            copy_manifests([source for source in given if Path(source).stem == split], path)
         else:
-            own = [path for path in manifests if Path(path).stem.endswith(f"-{split}")]
-            make_manifest(own, summaries, out / f"{split}.jsonl")
+            own = [source for source in manifests if Path(source).stem.endswith(f"-{split}")]
+            write_jsonl(path, _summarised(own, summaries, path.name))
 
 
-def make_manifest(manifests: Sequence[Path], summaries: Path, out: Path) -> None:
-    """Write the line of every piece of these manifests that has a summary, sorted by id."""
+def _summarised(manifests: Sequence[Path], summaries: Path, name: str) -> list[dict]:
+    """The line of every piece of these manifests that has a summary, sorted by id."""
     lines = [line for manifest in manifests for line in read_manifest(manifest)]
-    written = {row["id"]: row for row in read_table(summaries).to_pylist()}
-    found = with_summaries(lines, written)
+    found = with_summaries(lines, {row["id"]: row for row in read_table(summaries).to_pylist()})
     count = len({line["id"] for line in lines})
-    log.info("%s: %d pieces, %d without summary", out.name, len(found), count - len(found))
-    write_jsonl(out, found)
+    log.info("%s: %d pieces, %d without summary", name, len(found), count - len(found))
+    return found
 
 
 def copy_manifests(sources: Iterable[Path], out: Path) -> None:
@@ -77,7 +76,7 @@ def read_clamp2(path: Path) -> list[dict]:
         piece = normal_line(line)
         piece["filepaths"] = [_placed(name, path) for name in piece["filepaths"] if _is_music(name)]
         if piece["filepaths"]:
-            name = _new_id(piece_name(line, f"line {number}"), taken)
+            name = distinct(piece_name(line, f"line {number}"), taken)
             found.append({"id": name} | piece | {"id": name})
         without += not piece["filepaths"]
     if without:
@@ -92,15 +91,6 @@ def _is_music(name: str) -> bool:
 def _placed(name: str, manifest: Path) -> str:
     beside = manifest.parent / name
     return str(beside) if beside.is_file() else name
-
-
-def _new_id(name: str, taken: dict[str, int]) -> str:
-    chosen = name
-    while chosen in taken:
-        taken[name] += 1
-        chosen = f"{name}-{taken[name]}"
-    taken[chosen] = 1
-    return chosen
 
 
 def english_summary(line: Mapping) -> str | None:

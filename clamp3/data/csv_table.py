@@ -1,8 +1,12 @@
-"""A large CSV as raw cells, its broken rows told apart from a file that is no such CSV."""
+"""A CSV row by row or, if it is large, as columns of raw cells.
+
+Broken rows are told apart from a file that is no such CSV. Quoted cells may hold commas, quotes and
+line breaks.
+"""
 
 import csv
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from clamp3.data.sources import guess_file, require_file
+from clamp3.data.sources import Row, guess_file, require_file
 from clamp3.errors import DataError
 
 _BLOCK_BYTES = 1 << 25  # no row is longer than this
@@ -31,6 +35,7 @@ class Cells(NamedTuple):
 def check_columns(path: Path, wanted: Sequence[str], what: str) -> list[str]:
     """The column names of a CSV; DataError that names those of `wanted` it lacks, and,
     where that are most, what the file may be instead. `what` is what was expected."""
+    path = Path(path)
     require_file(path, what)
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as lines:
         try:
@@ -131,3 +136,54 @@ def _runaway(path: Path, number: int) -> str:
         f"{path}, row {number}: a quote is opened and not closed in this row, so the rows after "
         "it are read as part of it. Double or remove the quote"
     )
+
+
+def table_rows(path: Path, wanted: Sequence[str], what: str) -> Iterator[Row]:
+    """(`row 2`, {column: cell}) of each row that is not empty, or what is wrong with it.
+
+    Rows are counted as a spreadsheet does, the column names being row 1. `wanted` are the columns
+    it must have, `what` is what was expected. Raises DataError for another file at once, and on
+    the way for a faulty row over several lines: a quote that is not closed swallows the rows after
+    it, and what they hold would be lost.
+    """
+    return _rows(path, check_columns(path, wanted, what))
+
+
+def _rows(path: Path, columns: list[str]) -> Iterator[Row]:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        next(rows)
+        number, before = 1, rows.line_num
+        while (row := _next_row(rows)) is not None:
+            number += 1
+            lines, before = rows.line_num - before, rows.line_num
+            if not row:
+                continue
+            cells = _cells(columns, row)
+            if isinstance(cells, str) and lines > 1:
+                raise DataError(
+                    f"{path}, row {number}: {cells}. A quote may be opened and not closed in this "
+                    f"row, so that the {lines - 1} lines after it are read as part of it: double "
+                    "or remove the quote"
+                )
+            yield f"row {number}", cells
+
+
+def _next_row(rows: Iterator[list[str]]) -> list[str] | str | None:
+    """The cells of a row, what is wrong with it, or None at the end."""
+    try:
+        return next(rows, None)
+    except csv.Error as error:
+        return f"not readable as CSV ({error})"
+
+
+def _cells(columns: list[str], row: list[str] | str) -> dict[str, str] | str:
+    if isinstance(row, str):
+        return row
+    if len(row) != len(columns):
+        return f"{len(row)} cells, expected {len(columns)}: {','.join(row)[:80]!r}"
+    try:
+        "".join(row).encode("utf-8")
+    except UnicodeEncodeError:
+        return "not UTF-8"
+    return dict(zip(columns, row, strict=True))

@@ -1,18 +1,16 @@
 """A data set outside the pipeline: its pieces, texts and labels as files that commands read."""
 
 import csv
-import io
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from clamp3.data import song_describer
 from clamp3.data.layouts import LABELLED, read_layout
 from clamp3.data.m4_rag import LAYOUT as M4_RAG
 from clamp3.data.m4_rag import parse_m4_rag
 from clamp3.data.rejected import Rejected
-from clamp3.data.sources import Parsed
+from clamp3.data.sources import Parsed, distinct
 from clamp3.files import atomic_path, write_jsonl, write_text
 
 _MUSIC = ("mxl_path", "mid_path", "audio_path")
@@ -48,10 +46,10 @@ def export_data_set(
 
 
 def _write_pieces(parsed: Parsed, layout: str, out: Path) -> None:
-    names = list(parsed.columns)
-    rows = zip(*parsed.columns.values(), strict=True)
-    pieces = [dict(zip(names, row, strict=True)) for row in rows]
-    files = dict(zip(_file_names(parsed.columns.get("id", [])), pieces, strict=True))
+    pieces, taken = parsed.pieces(), {}
+    # Names without dots, since files are paired by their names up to the first one.
+    plain = (piece["id"].split("/", 1)[1].replace(".", "_") for piece in pieces)
+    files = {distinct(name, taken): piece for name, piece in zip(plain, pieces, strict=True)}
     known = [{key: value for key, value in piece.items() if value} for piece in pieces]
     write_jsonl(out / "pieces.jsonl", known)
     with atomic_path(out / "music") as folder:
@@ -61,24 +59,16 @@ def _write_pieces(parsed: Parsed, layout: str, out: Path) -> None:
     with atomic_path(out / "texts") as folder:
         folder.mkdir()
         for name, piece in files.items():
-            for field, text in _texts(piece, several=layout == song_describer.COLLECTION):
+            for field, text in _texts(piece, several=layout == "song_describer"):
                 (folder / f"{name}.{field}.txt").write_text(text + "\n", encoding="utf-8")
     if layout in LABELLED:
-        table = [("id", "label"), *((name, piece["genres"][0]) for name, piece in files.items())]
-        write_text(out / "labels.csv", _csv(table))
-
-
-def _file_names(ids: Iterable[str]) -> Iterator[str]:
-    """Names without dots, since files are paired by their names up to the first one."""
-    seen: set[str] = set()
-    for piece_id in ids:
-        name = base = piece_id.split("/", 1)[1].replace(".", "_")
-        number = 1
-        while name in seen:
-            number += 1
-            name = f"{base}-{number}"
-        seen.add(name)
-        yield name
+        with (
+            atomic_path(out / "labels.csv") as draft,
+            open(draft, "w", encoding="utf-8", newline="") as file,
+        ):
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(("id", "label"))
+            table.writerows((name, piece["genres"][0]) for name, piece in files.items())
 
 
 def _put_music(folder: Path, name: str, piece: dict) -> None:
@@ -101,12 +91,6 @@ def _texts(piece: dict, *, several: bool) -> Iterator[tuple[str, str]]:
             yield from ((f"{field}.{i}", caption) for i, caption in enumerate(captions, start=1))
         elif text:
             yield field, text
-
-
-def _csv(rows: Iterable[tuple[str, ...]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def _write_rejected(path: Path, rejected: list[Rejected]) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -27,8 +28,9 @@ def fetch_all(data_set: DataSet, folder: Path) -> None:
         if file.unpack and note.exists() and not (folder / file.path).exists():
             log.info("%s: unpacked before (delete %s to fetch it again)", file.path, note)
             continue
-        with _Bar(file) as bar:
-            path = download_file(file, folder, bar.show)
+        hidden = not sys.stderr.isatty()
+        with tqdm(desc=file.path, unit="B", unit_scale=True, disable=hidden) as bar:
+            path = download_file(file, folder, partial(_show, bar))
         log.info("%s: %s", path, _bytes(path.stat().st_size))
         if file.unpack and not _is_unpacked(path):
             count = unpack(path, path.parent)
@@ -45,23 +47,9 @@ def _is_unpacked(archive: Path) -> bool:
     return note.exists() and json.loads(note.read_text())["bytes"] == archive.stat().st_size
 
 
-class _Bar:
-    """How far a file is, on a terminal."""
-
-    def __init__(self, file: RemoteFile):
-        hidden = not sys.stderr.isatty()
-        self._bar = tqdm(desc=file.path, unit="B", unit_scale=True, disable=hidden)
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
-
-    def show(self, done: int, total: int | None) -> None:
-        """`done` of `total` bytes are there."""
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)
+def _show(bar: tqdm, done: int, total: int | None) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
 
 
 def table(data_sets: dict[str, DataSet]) -> Iterator[str]:

@@ -115,3 +115,8 @@ def join_words(words: list[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def with_article(noun: str) -> str:
+    """`a jig`, `an air`."""
+    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
 from clamp3.data.music_folders import music_files
 from clamp3.data.raw_files.addresses import below, is_remote, local_path, parent
 from clamp3.data.raw_files.folders import names_below
@@ -18,11 +20,8 @@ from clamp3.data.raw_files.reading import RawFiles
 from clamp3.data.sources import Parsed, check_name, parse_rows, require_file
 from clamp3.data.texts import PieceFacts, one_line_text, write_texts
 from clamp3.errors import DataError, FormatError
-from clamp3.files import parse_json
 from clamp3.formats.modality import FileFormat
 
-COLLECTION = "lakh"
-TREES = ("lmd_full", "lmd_matched", "clean_midi")
 _MD5 = r"(?P<md5>[0-9a-f]{32})\.mid"
 _PLACES = {
     "lmd_full": re.compile(rf"(?P<first>[0-9a-f])/(?=(?P=first)){_MD5}"),
@@ -34,6 +33,7 @@ _LAYOUTS = {
     "lmd_matched": "A/B/C/TRABC…/<md5>.mid",
     "clean_midi": "<artist>/<title>.mid",
 }
+_SCORES = TypeAdapter(dict[str, dict[str, float]])  # by track and file
 _MAX_LIST_BYTES = 1 << 30
 _VERSION = re.compile(r"\.\d+$")
 _SEPARATOR = "<SEP>"
@@ -46,7 +46,7 @@ class Track(NamedTuple):
     title: str | None
 
 
-def parse_lakh(folder: Path | str, *, collection: str = COLLECTION) -> Parsed:
+def parse_lakh(folder: Path | str, *, collection: str = "lakh") -> Parsed:
     """The catalogue columns of the MIDI files of one tree, sorted by path, and the rejects.
 
     `folder` is lmd_full, lmd_matched or clean_midi (or a folder that holds one of them and no
@@ -103,10 +103,10 @@ def _piece(piece_id: str, address: str, track: Track) -> dict:
 
 def _tree_folder(folder: str) -> str:
     if Path(local_path(folder)).is_dir():
-        inside = [name for name in TREES if Path(local_path(folder), name).is_dir()]
+        inside = [name for name in _PLACES if Path(local_path(folder), name).is_dir()]
     else:
         tops = {name.partition("/")[0] for name in names_below(folder)}
-        inside = [name for name in TREES if name in tops]
+        inside = [name for name in _PLACES if name in tops]
     if len(inside) > 1:
         raise DataError(f"{folder}: holds {' and '.join(inside)}; name one of them")
     return below(folder, inside[0]) if inside else folder
@@ -181,20 +181,15 @@ def _match_scores(folder: str) -> dict[str, dict[str, float]]:
     path, content = _beside(folder, "match_scores.json", what)
     if not path:
         return {}
-    expected = "expected {track: {md5: score}}, as match_scores.json of Lakh has"
     try:
-        scores = parse_json(content)
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); {expected}") from error
-    if not isinstance(scores, dict):
-        raise DataError(f"{path}: JSON {type(scores).__name__}; {expected}")
-    for track, files in scores.items():
-        sound = isinstance(files, dict) and all(
-            isinstance(score, int | float) for score in files.values()
-        )
-        if not sound:
-            raise DataError(f"{path}: {track} has {files!r:.60}; {expected}")
-    return scores
+        return _SCORES.validate_json(content, strict=True)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ", ".join(map(str, fault["loc"])) or "the whole file"
+        raise DataError(
+            f"{path}: {place}: {fault['msg']}, found {fault['input']!r:.60}; expected "
+            "{track: {md5: score}}, as match_scores.json of Lakh has"
+        ) from error
 
 
 def _tracks(folder: str) -> dict[str, Track]:

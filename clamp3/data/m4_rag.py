@@ -3,13 +3,12 @@
 `read_manifest` is for manifests that are sound; this is for those that come from elsewhere.
 """
 
-from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
 from clamp3.data.manifests import MODALITIES, read_line
-from clamp3.data.music_folders import music_files
-from clamp3.data.sources import Parsed, parse_rows, place_lines, require_file
+from clamp3.data.music_folders import NamedFiles
+from clamp3.data.sources import Parsed, json_rows, parse_rows
 from clamp3.errors import FormatError
 from clamp3.formats.modality import FORMAT_BY_SUFFIX
 
@@ -30,27 +29,19 @@ def parse_m4_rag(path: Path, *, music: Path | None = None, check_files: bool = T
     `missing_files`; reasons name the line. Raises DataError where the file as a whole is
     something else.
     """
-    path = Path(path)
-    require_file(path, "a training manifest (JSON lines)")
-    found = _files_by_name(music) if music else {}
     keys = ("id",) if music else ("filepaths",)
-    read_piece = partial(_read_piece, check_files)
-    rows = ((place, _with_files(row, found)) for place, row in place_lines(path, keys))
-    return parse_rows(rows, LAYOUT, _name_of, read_piece)
+    rows = json_rows(path, keys, "a training manifest (JSON lines)")
+    if music:
+        formats = [FORMAT_BY_SUFFIX[suffix] for suffix in _SUFFIXES]
+        files = NamedFiles(music, formats, lambda name: Path(name).stem)
+        rows = ((place, _with_files(row, files)) for place, row in rows)
+    return parse_rows(rows, LAYOUT, _name_of, partial(_read_piece, check_files))
 
 
-def _files_by_name(folder: Path) -> dict[str, list[str]]:
-    files: dict[str, list[str]] = defaultdict(list)
-    formats = [FORMAT_BY_SUFFIX[suffix] for suffix in sorted(_SUFFIXES)]
-    for path in music_files(folder, formats):
-        files[Path(path).stem].append(str(folder / path))
-    return files
-
-
-def _with_files(row: dict | str, found: dict[str, list[str]]) -> dict | str:
-    if isinstance(row, str) or row.get("filepaths") or not found:
+def _with_files(row: dict | str, files: NamedFiles) -> dict | str:
+    if isinstance(row, str) or row.get("filepaths"):
         return row
-    return row | {"filepaths": found.get(str(row.get("id")), [])}
+    return row | {"filepaths": files.all(str(row.get("id")))}
 
 
 def _name_of(row: dict) -> str:

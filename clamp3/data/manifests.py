@@ -26,7 +26,7 @@ _LISTS = ("genres", "tags")
 _LONG_TEXTS = ("background", "analysis", "description", "scene")
 _KEYS = (*_TEXTS, *_LISTS, *_LONG_TEXTS)
 # Which modality a piece loses when a stage rejects it; recordings have several stages.
-_MODALITY_OF = {"abc": "abc", "interleave": "abc", "mtf": "mtf"}
+_MODALITY_OF = {PARSE_STAGE: None, "abc": "abc", "interleave": "abc", "mtf": "mtf"}
 
 
 def splits_of(collection: str) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ def build_manifests(
     counts = _count_parsing(collections, rows, refused)
     stores = {"abc": interleaved, "mtf": mtf, "audio": features}
     for modality, parts in stores.items():
-        lost = {row.id: row for row in refused if _modality_of(row) == modality}
+        lost = {r.id: r for r in refused if _MODALITY_OF.get(r.stage, "audio") == modality}
         stored = _stored_ids(parts)
         tried = stored.keys() | lost.keys()
         named = {name for name, row in rows.items() if _names(row, modality, name in tried)}
@@ -92,10 +92,6 @@ def build_manifests(
         write_jsonl(folder / name, content)
     write_rejected(folder / "rejected.parquet", refused)
     write_json(folder / "counts.json", counts)
-
-
-def _modality_of(row: Rejected) -> str | None:
-    return None if row.stage == PARSE_STAGE else _MODALITY_OF.get(row.stage, "audio")
 
 
 def _read_catalog(parts: Sequence[Path], collections: Sequence[str]) -> list[dict]:

@@ -4,22 +4,24 @@ from functools import partial
 from pathlib import Path
 
 from clamp3.data.instruments import join_words, program_name
+from clamp3.data.rejected import Rejected
 from clamp3.data.sources import (
+    STAGE,
     Parsed,
     SizesOf,
+    as_columns,
     check_name,
     clean_path,
     clean_text,
     clean_words,
+    file_sizes,
     file_stem,
-    parse_lines,
-    require_file,
-    require_files,
+    json_rows,
+    parse_rows,
 )
 from clamp3.data.texts import read_subtitle
 from clamp3.errors import DataError, FormatError
 
-COLLECTION = "midicaps"
 _FASTEST = 10_000  # beats per minute
 
 
@@ -27,9 +29,9 @@ def parse_midicaps(
     path: Path,
     folder: Path | str | None = None,
     *,
-    collection: str = COLLECTION,
+    collection: str = "midicaps",
     check_files: bool = False,
-    sizes_of: SizesOf | None = None,
+    sizes_of: SizesOf = file_sizes,
 ) -> Parsed:
     """The catalogue columns of the usable pieces of the test set, in the order of the file.
 
@@ -46,17 +48,28 @@ def parse_midicaps(
     Differs from the LoRA project's evaluation: the published test set counts, and duplicates do
     not, because otherwise a piece is its own distractor.
     """
-    path = Path(path)
-    require_file(path, "MidiCaps (train.json)")
-    name_of = partial(_name_of, collection)
-    read_piece = partial(_read_piece, folder=path.parent if folder is None else folder)
-    parsed = parse_lines(path, collection, ("location", "caption"), name_of, read_piece)
+    rows = json_rows(path, ("location", "caption"), "MidiCaps (train.json)")
+    read_piece = partial(_read_piece, folder=Path(path).parent if folder is None else folder)
+    parsed = parse_rows(rows, collection, partial(_name_of, collection), read_piece)
     if not parsed.columns and all(row.kind == "bad_row" for row in parsed.rejected):
         raise DataError(
             f"{path}: no line has test_set: true, so there is nothing to evaluate on. Releases "
             "before July 2024 have no test_set"
         )
-    return require_files(parsed, "mid", sizes_of) if check_files else parsed
+    return _looked_for(parsed, sizes_of) if check_files else parsed
+
+
+def _looked_for(parsed: Parsed, sizes_of: SizesOf) -> Parsed:
+    """The same with a column `mid_bytes`; pieces whose file is not there are rejected."""
+    sizes = sizes_of(parsed.columns.get("mid_path", []))
+    found, lost = [], []
+    for piece, size in zip(parsed.pieces(), sizes, strict=True):
+        if size is None:
+            reason = f"{piece['mid_path']} not found; is all unpacked?"
+            lost.append(Rejected(piece["id"], STAGE, "missing_files", reason))
+        else:
+            found.append(piece | {"mid_bytes": size})
+    return parsed._replace(columns=as_columns(found), rejected=parsed.rejected + lost)
 
 
 def _name_of(collection: str, line: dict) -> str:

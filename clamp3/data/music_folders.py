@@ -47,6 +47,10 @@ class NamedFiles:
             if key is not None:
                 self._files[key].append(path)
 
+    def all(self, key: str) -> list[str]:
+        """The addresses of all files of this key, sorted."""
+        return [below(self._folder, path) for path in self._files.get(key, [])]
+
     def find(self, key: str, preferred: str | None = None) -> str:
         """The address of the one file of this key; of several the one that ends with `preferred`.
 

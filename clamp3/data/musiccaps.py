@@ -5,22 +5,20 @@ import re
 from functools import partial
 from pathlib import Path
 
-from clamp3.data.captions_table import table_rows
+from clamp3.data.csv_table import table_rows
 from clamp3.data.music_folders import NamedFiles
 from clamp3.data.sources import Parsed, check_name, clean_text, clean_words, parse_rows
 from clamp3.errors import FormatError
 from clamp3.formats.modality import FileFormat
 
-COLLECTION = "musiccaps"
 _FLAGS = {"eval": "is_audioset_eval", "balanced": "is_balanced_subset"}
 _COLUMNS = ("ytid", "start_s", "end_s", "aspect_list", "caption", *_FLAGS.values())
-_WHAT = "MusicCaps (musiccaps-public.csv)"
 _ID_CHARACTERS = 11
 _IN_BRACKETS = re.compile(rf"\[([\w-]{{{_ID_CHARACTERS}}})\]")
 
 
 def parse_musiccaps(
-    path: Path, folder: str | None = None, *, collection: str = COLLECTION, eval_only: bool = True
+    path: Path, folder: str | None = None, *, collection: str = "musiccaps", eval_only: bool = True
 ) -> Parsed:
     """The catalogue columns of the usable clips, in the order of the file, and the rejects.
 
@@ -34,22 +32,19 @@ def parse_musiccaps(
     Kinds of rejects: `bad_row`, `bad_value`, `duplicate_id`, `no_text`, `missing_files`,
     `ambiguous_files`; reasons name the row. Raises DataError where the file is something else.
     """
-    path = Path(path)
-    rows = table_rows(path, _COLUMNS, _WHAT)
-    sounds = NamedFiles(folder or path.parent, [FileFormat.AUDIO], _id_in)
-    name_of = partial(_name_of, collection)
-    read_piece = partial(_read_piece, sounds, eval_only)
-    return parse_rows(rows, collection, name_of, read_piece)
+    rows = table_rows(path, _COLUMNS, "MusicCaps (musiccaps-public.csv)")
+    sounds = NamedFiles(folder or Path(path).parent, [FileFormat.AUDIO], _id_in)
+
+    def name_of(row: dict) -> str:
+        return f"{collection}/{check_name(row['ytid'].strip())}"
+
+    return parse_rows(rows, collection, name_of, partial(_read_piece, sounds, eval_only))
 
 
 def _id_in(name: str) -> str | None:
     bracketed = _IN_BRACKETS.search(name)
     start = bracketed[1] if bracketed else name[:_ID_CHARACTERS]
     return start if len(start) == _ID_CHARACTERS else None
-
-
-def _name_of(collection: str, row: dict) -> str:
-    return f"{collection}/{check_name(row['ytid'].strip())}"
 
 
 def _read_piece(sounds: NamedFiles, eval_only: bool, piece_id: str, row: dict) -> dict | None:

@@ -70,11 +70,9 @@ def parse_pdmx(
     columns, bad_cells = _read_columns(cells, _readers(names, folder))
     columns["id"] = [_piece_id(paths) for paths in zip(*map(columns.get, _PATHS), strict=True)]
     inside = [row for row, chosen in enumerate(columns[flag]) if chosen is not False]
+    faults = {row: bad_cells[row] for row in inside if row in bad_cells}
     looked_for = [partial(_not_there, sizes_of)] if check_files else []
-    checks = [partial(_bad_cells, bad_cells), partial(_without_flag, flag), _without_music]
-    checks += [_duplicates, *looked_for, _without_text]
-    faults = {}
-    for check in checks:
+    for check in (partial(_lacking, flag), _duplicates, *looked_for, _without_text):
         faults.update(check(columns, [row for row in inside if row not in faults]))
     usable = [row for row in inside if row not in faults]
     rejected = [_reject(None, number, "bad_row", reason) for number, reason in cells.broken]
@@ -176,17 +174,11 @@ def _read_flag(cell: str) -> bool:
     return cell.lower() == "true"
 
 
-def _bad_cells(bad_cells: dict[int, Fault], columns: Columns, rows: list[int]) -> Faults:
-    return ((row, bad_cells[row]) for row in rows if row in bad_cells)
-
-
-def _without_flag(flag: str, columns: Columns, rows: list[int]) -> Faults:
-    return ((row, ("bad_value", f"no {flag}")) for row in rows if columns[flag][row] is None)
-
-
-def _without_music(columns: Columns, rows: list[int]) -> Faults:
+def _lacking(flag: str, columns: Columns, rows: list[int]) -> Faults:
     for row in rows:
-        if not columns["mxl"][row] and not columns["mid"][row]:
+        if columns[flag][row] is None:
+            yield row, ("bad_value", f"no {flag}")
+        elif not columns["mxl"][row] and not columns["mid"][row]:
             yield row, ("no_music", "names neither an mxl nor a mid file")
 
 

@@ -32,12 +32,12 @@ class Rejected(NamedTuple):
 def write_rejected(path: Path, rows: Iterable[Rejected]) -> None:
     """Write the rows, sorted, as a Parquet table with the columns of `SCHEMA`."""
     ordered = sorted(rows)
-    columns = {name: [_writable(getattr(row, name)) for row in ordered] for name in SCHEMA.names}
+    columns = {name: [writable(getattr(row, name)) for row in ordered] for name in SCHEMA.names}
     write_table(path, pa.table(columns, schema=SCHEMA), dictionary=("stage", "kind"))
 
 
-def _writable(text: str) -> str:
-    """Reasons quote damaged files, and so may hold what UTF-8 cannot."""
+def writable(text: str) -> str:
+    """The text without what UTF-8 cannot hold: reasons quote damaged files."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -28,12 +28,11 @@ def convert_scores(
     `settings.max_rejected_share` were rejected, after both tables were written; so do the other
     two steps.
     """
-    columns = read_table(catalog_part, columns=["id", "mxl_path", "leadsheet"])
-    pieces = [row for row in columns.to_pylist() if row["mxl_path"] or row["leadsheet"]]
-    inputs = [(row["id"], row) for row in pieces]
+    rows = read_table(catalog_part, columns=["id", "mxl_path", "leadsheet"]).to_pylist()
+    inputs = [(row["id"], row) for row in rows if row["mxl_path"] or row["leadsheet"]]
     bounds = file_limits(limits)
 
-    upcoming = (row["mxl_path"] for row in pieces if not row["leadsheet"])
+    upcoming = (row["mxl_path"] for _, row in inputs if not row["leadsheet"])
     most = {"max_bytes": bounds.max_document_bytes, "max_ratio": bounds.max_compression_ratio}
     with RawFiles(upcoming, **most) as files:
 

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from clamp3.data.rejected import Rejected
+from clamp3.data.rejected import Rejected, close_step
 from clamp3.errors import DataError, FormatError
 
 STAGE = "parse"
@@ -62,6 +62,28 @@ class Parsed(NamedTuple):
     rejected: list[Rejected]
     rows_in: int
     left_out: int
+
+    def pieces(self) -> list[dict]:
+        """The usable pieces, each by the names of the columns."""
+        rows = zip(*self.columns.values(), strict=True)
+        return [dict(zip(self.columns, row, strict=True)) for row in rows]
+
+    def close(self, collection: str, max_rejected_share: float) -> None:
+        """Check the balance and the share of rejects. Raises DataError as `close_step` does."""
+        close_step(
+            f"{STAGE} {collection}",
+            self.rejected,
+            rows_in=self.rows_in,
+            rows_out=len(self.columns.get("id", [])),
+            left_out=self.left_out,
+            max_rejected_share=max_rejected_share,
+        )
+
+
+def as_columns(pieces: Collection[dict]) -> dict[str, list]:
+    """The `columns` of pieces that have the same keys; nothing for no pieces."""
+    names = next(iter(pieces), {})
+    return {name: [piece[name] for piece in pieces] for name in names}
 
 
 def require_file(path: Path, what: str) -> None:
@@ -146,26 +168,18 @@ def _json_object(line: str) -> dict | str:
     return row if isinstance(row, dict) else f"JSON {type(row).__name__}, expected an object"
 
 
-def parse_lines(
-    path: Path,
-    collection: str,
-    keys: Collection[str],
-    name_of: NameOf,
-    read_piece: ReadPiece,
-) -> Parsed:
-    """The pieces of a JSON-lines data set, in its order, as `parse_rows` reads them.
+def json_rows(path: Path, keys: Collection[str], what: str) -> Iterator[Row]:
+    """(`line 7`, object or what is wrong) of each line of a JSON-lines data set.
 
-    `keys` are those without which a line is none of this data set: when no line has them, the
-    file is something else, and DataError says what it looks like.
+    Without `keys` a line is none of this data set: where no line has them, the file is something
+    else, and DataError at the end says what it looks like. `what` is what was expected. Raises
+    DataError at once for no file at all.
     """
-    return parse_rows(place_lines(path, keys), collection, name_of, read_piece)
+    require_file(Path(path), what)
+    return _json_rows(Path(path), keys)
 
 
-def place_lines(path: Path, keys: Collection[str]) -> Iterator[Row]:
-    """Yield (`line 7`, object or what is wrong) of JSON lines.
-
-    Raises DataError at the end if no line has all `keys`.
-    """
+def _json_rows(path: Path, keys: Collection[str]) -> Iterator[Row]:
     known = False
     for number, line in json_lines(path):
         known = known or (isinstance(line, dict) and line.keys() >= set(keys))
@@ -203,9 +217,17 @@ def parse_rows(
         except (FormatError, ValueError) as error:
             kind = error.kind if isinstance(error, FormatError) else "bad_value"
             rejected.append(Rejected(piece_id, STAGE, kind, f"{place}: {error}"))
-    names = next(iter(pieces.values()), {})
-    columns = {name: [piece[name] for piece in pieces.values()] for name in names}
-    return Parsed(columns, rejected, rows_in, left_out)
+    return Parsed(as_columns(pieces.values()), rejected, rows_in, left_out)
+
+
+def distinct(name: str, taken: dict[str, int]) -> str:
+    """The name, with a number where it is `taken` (`a`, `a-2`, `a-3`); from now on it is."""
+    chosen = name
+    while chosen in taken:
+        taken[name] += 1
+        chosen = f"{name}-{taken[name]}"
+    taken[chosen] = 1
+    return chosen
 
 
 def clean_words(value: object) -> list[str]:
@@ -262,28 +284,6 @@ def file_stem(path: str) -> str:
     """`Qm1` of `./mxl/1/11/Qm1.mxl`: the name without folder and last suffix."""
     name = path.rsplit("/", 1)[-1]
     return name.rsplit(".", 1)[0] if "." in name else name
-
-
-def require_files(parsed: Parsed, kind: str, sizes_of: SizesOf | None = None) -> Parsed:
-    """The same with a column `<kind>_bytes`; pieces whose `<kind>_path` is no file are rejected.
-
-    `kind` is mid or mxl; `sizes_of` looks for the files (None: `file_sizes`). A piece that names
-    no such file stays.
-    """
-    ids, paths = parsed.columns.get("id", []), parsed.columns.get(f"{kind}_path", [])
-    sizes = (sizes_of or file_sizes)(paths)
-    lost = [bool(path) and size is None for path, size in zip(paths, sizes, strict=True)]
-    missing = [
-        Rejected(piece_id, STAGE, "missing_files", f"{path} not found; is all unpacked?")
-        for piece_id, path, gone in zip(ids, paths, lost, strict=True)
-        if gone
-    ]
-    columns = {**parsed.columns, f"{kind}_bytes": sizes}
-    kept = {
-        name: [value for value, gone in zip(values, lost, strict=True) if not gone]
-        for name, values in columns.items()
-    }
-    return parsed._replace(columns=kept, rejected=parsed.rejected + missing)
 
 
 def file_sizes(paths: Iterable[str | None]) -> list[int | None]:

@@ -1,16 +1,15 @@
 """suno.jsonl of nyuuzyou/suno to captioned recordings: generated songs with their style tags."""
 
-import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-from clamp3.data.sources import Parsed, check_name, clean_text, parse_lines, require_file
-from clamp3.errors import ConfigError, DataError, FormatError
+from clamp3.data.music_folders import NamedFiles
+from clamp3.data.sources import Parsed, check_name, clean_text, json_rows, parse_rows
+from clamp3.errors import ConfigError, FormatError
+from clamp3.formats.modality import FileFormat
 
-COLLECTION = "suno"
 FIELDS = ("tags", "prompt", "gpt_description_prompt")  # of `metadata`
-SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a")
 
 
 def parse_suno(
@@ -18,7 +17,7 @@ def parse_suno(
     folder: Path | str,
     *,
     fields: Sequence[str] = ("tags",),
-    collection: str = COLLECTION,
+    collection: str = "suno",
 ) -> Parsed:
     """The columns id, audio_path, title, caption of the usable songs, in the order of the file.
 
@@ -36,39 +35,22 @@ def parse_suno(
     """
     if not fields or not set(fields) <= set(FIELDS):
         raise ConfigError(f"fields {', '.join(fields)}: expected some of {', '.join(FIELDS)}")
-    path = Path(path)
-    require_file(path, "the suno data set (suno.jsonl)")
-    recordings = _recordings(Path(folder))
-    name_of = partial(_name_of, collection)
-    read_piece = partial(_read_piece, recordings=recordings, fields=fields)
-    return parse_lines(path, collection, ("id", "metadata"), name_of, read_piece)
+    rows = json_rows(path, ("id", "metadata"), "the suno data set (suno.jsonl)")
+    recordings = NamedFiles(folder, [FileFormat.AUDIO], lambda name: Path(name).stem)
 
+    def name_of(line: dict) -> str:
+        return f"{collection}/{check_name(line.get('id'))}"
 
-def _recordings(folder: Path) -> dict[str, list[str]]:
-    """The sound files below a folder by their names without suffix."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected the songs' sound files")
-    found: dict[str, list[str]] = {}
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() in SUFFIXES and not name.startswith("."):
-                found.setdefault(stem, []).append((Path(place) / name).as_posix())
-    return found
-
-
-def _name_of(collection: str, line: dict) -> str:
-    return f"{collection}/{check_name(line.get('id'))}"
+    return parse_rows(rows, collection, name_of, partial(_read_piece, recordings, fields))
 
 
 def _read_piece(
-    piece_id: str, line: dict, *, recordings: Mapping[str, list[str]], fields: Collection[str]
+    recordings: NamedFiles, fields: Collection[str], piece_id: str, line: dict
 ) -> dict | None:
     metadata = line.get("metadata")
     if not isinstance(metadata, dict):
         raise ValueError(f"metadata is {type(metadata).__name__}, expected an object")
-    files = recordings.get(line["id"], [])
+    files = recordings.all(line["id"])
     if not files:
         return None
     if len(files) > 1:

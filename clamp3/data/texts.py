@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from clamp3.data.instruments import ensemble, join_words
+from clamp3.data.instruments import ensemble, join_words, with_article
 from clamp3.randomness import stable_hash
 
 _MOST_TAGS = 12
@@ -33,34 +33,12 @@ _GENRES = {
     "religiousmusic": "religious",
     "worldmusic": "world",
 }
-_DANCES = frozenset(
-    (
-        "allemande",
-        "bourree",
-        "clog",
-        "courante",
-        "fling",
-        "gavotte",
-        "gigue",
-        "hornpipe",
-        "jig",
-        "mazurka",
-        "minuet",
-        "polka",
-        "polonaise",
-        "quadrille",
-        "reel",
-        "rigaudon",
-        "sarabande",
-        "schottische",
-        "slide",
-        "slip jig",
-        "slipjig",
-        "strathspey",
-        "tarantella",
-        "waltz",
-    )
-)
+_DANCE_NAMES = """
+allemande, bourree, clog, courante, fling, gavotte, gigue, hornpipe, jig, mazurka, minuet, polka,
+polonaise, quadrille, reel, rigaudon, sarabande, schottische, slide, slip jig, slipjig, strathspey,
+tarantella, waltz
+"""
+_DANCES = frozenset(re.split(r",\s", _DANCE_NAMES.strip()))
 _SCENES = {
     "christmas": "Music for Christmas.",
     "carol": "Music to sing at Christmas.",
@@ -234,10 +212,10 @@ def _kind(heading: Heading, choose: _Choice) -> str:
     rhythm, key, metre = heading
     if rhythm and metre:
         return choose(
-            f"{_a(rhythm)} in {key}, in {metre} time.",
+            f"{with_article(rhythm)} in {key}, in {metre} time.",
             f"This {rhythm} is in {key} and has a {metre} time signature.",
             f"Kind: {rhythm}; key: {key}; metre: {metre}.",
-            f"Written in {metre} time, this is {_a(rhythm)} in {key}.",
+            f"Written in {metre} time, this is {with_article(rhythm)} in {key}.",
         )
     if metre:
         return choose(f"Music in {key}, in {metre} time.", f"Key: {key}; metre: {metre}.")
@@ -283,7 +261,7 @@ def _description(facts: PieceFacts, choose: _Choice) -> Iterator[str]:
         what = " ".join(filter(None, [difficulty, genre, "piece"]))
         labels = {"Genre": genre, "Difficulty": difficulty, "Instruments": players}
         yield choose(
-            f"{_a(what)} for {players}." if players else f"{_a(what)}.",
+            f"{with_article(what)} for {players}." if players else f"{with_article(what)}.",
             " ".join(f"{name}: {value}." for name, value in labels.items() if value),
         )
     elif players:
@@ -303,9 +281,7 @@ def _scene(facts: PieceFacts, rhythm: str | None, choose: _Choice) -> str | None
     words = [word for word in [rhythm, *facts.tags, *facts.genres] if word]
     dance = next((word for word in words if word in _DANCES), None)
     if dance:
-        return choose(*_DANCE_SCENES).format(dance=_a(dance.replace("slipjig", "slip jig")))
+        return choose(*_DANCE_SCENES).format(
+            dance=with_article(dance.replace("slipjig", "slip jig"))
+        )
     return next((_SCENES[word] for word in words if word in _SCENES), None)
-
-
-def _a(noun: str) -> str:
-    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO
 
 import pyarrow as pa
 
@@ -22,11 +22,7 @@ _CHUNK_BYTES = 1 << 20
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile)
 
 
-class Member(NamedTuple):
-    """A file of an archive, or a folder (without content)."""
-
-    name: str
-    content: IO[bytes] | None
+Member = tuple[str, IO[bytes] | None]  # name and content of a file; a folder has no content
 
 
 def unpack(archive: Path, folder: Path, *, limit_bytes: int | None = None) -> int:
@@ -67,13 +63,13 @@ def _members(archive: Path) -> Iterator[Iterator[Member]]:
             yield _zip_members(opened, archive)
     elif start == b"\x28\xb5\x2f\xfd":
         with pa.input_stream(str(archive), compression="zstd") as stream:
-            yield iter([Member(archive.name.removesuffix(".zst"), stream)])
+            yield iter([(archive.name.removesuffix(".zst"), stream)])
     elif _is_tar(archive):
         with tarfile.open(archive, "r|*") as opened:
             yield _tar_members(opened, archive)
     elif start.startswith(b"\x1f\x8b"):
         with gzip.open(archive) as stream:
-            yield iter([Member(archive.name.removesuffix(".gz"), stream)])
+            yield iter([(archive.name.removesuffix(".gz"), stream)])
     else:
         raise DataError(f"{archive}: neither tar, zip, gzip nor zstd; delete it and try again")
 
@@ -89,9 +85,9 @@ def _is_tar(archive: Path) -> bool:
 def _tar_members(opened: tarfile.TarFile, archive: Path) -> Iterator[Member]:
     for entry in opened:
         if entry.isdir():
-            yield Member(entry.name, None)
+            yield entry.name, None
         elif entry.isreg():
-            yield Member(entry.name, opened.extractfile(entry))
+            yield entry.name, opened.extractfile(entry)
         else:
             kind = "a link" if entry.issym() or entry.islnk() else "a device or pipe"
             raise DataError(f"{archive}: {entry.name!r} is {kind}; expected files and folders")
@@ -100,7 +96,7 @@ def _tar_members(opened: tarfile.TarFile, archive: Path) -> Iterator[Member]:
 def _zip_members(opened: zipfile.ZipFile, archive: Path) -> Iterator[Member]:
     for entry in opened.infolist():
         if entry.is_dir():
-            yield Member(entry.filename, None)
+            yield entry.filename, None
             continue
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if kind not in (0, stat.S_IFREG):
@@ -108,19 +104,19 @@ def _zip_members(opened: zipfile.ZipFile, archive: Path) -> Iterator[Member]:
         if entry.flag_bits & 1:
             raise DataError(f"{archive}: {entry.filename!r} is encrypted")
         with opened.open(entry) as content:
-            yield Member(entry.filename, content)
+            yield entry.filename, content
 
 
 def _write_all(members: Iterator[Member], folder: Path, limit: int, archive: Path) -> int:
     count, left = 0, min(limit, shutil.disk_usage(folder).free)
-    for member in members:
-        path = folder / _checked_name(member.name, archive)
-        if member.content is None:
+    for name, content in members:
+        path = folder / _checked_name(name, archive)
+        if content is None:
             path.mkdir(parents=True, exist_ok=True)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "wb") as output:
-            while chunk := member.content.read(_CHUNK_BYTES):
+            while chunk := content.read(_CHUNK_BYTES):
                 left -= len(chunk)
                 if left < 0:
                     raise DataError(

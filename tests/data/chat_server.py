@@ -4,7 +4,9 @@ import json
 import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
+
+from web_server import QuietHandler, serving
 
 TEXTS = {
     "English": "A lively dance tune for the fiddle, written down in Ireland a long time ago.",
@@ -59,18 +61,15 @@ class ChatServer:
         }
 
 
-def start_chat_server(**options):
-    """(the ChatServer, a function that stops it)."""
+@contextmanager
+def chat_server(**options):
+    """The ChatServer, until the block ends."""
     state = ChatServer(**options)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    class Handler(QuietHandler):
         wbufsize = 1 << 16  # head and content in one go
 
-        def log_message(self, *arguments):
-            pass
-
-        def do_POST(self):
+        def do_POST(self):  # noqa: N802 (the library's name)
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked = json.loads(body["messages"][1]["content"])
             title = str(asked["metadata"].get("title"))
@@ -153,15 +152,6 @@ def start_chat_server(**options):
             self.wfile.write(content[: len(content) // 2] if torn else content)
             self.close_connection = torn or self.close_connection
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.base_url = f"http://127.0.0.1:{server.server_port}/v1"
-
-    def stop():
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return state, stop
+    with serving(Handler) as address:
+        state.base_url = f"{address}/v1"
+        yield state

@@ -66,21 +66,32 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def write_tar(path: Path, files: dict[str, bytes], mode: str = "w") -> Path:
-    """A tar of these files; `mode` w:gz compresses."""
+def write_tar(path: Path, entries: dict | list[tuple], mode: str = "w") -> Path:
+    """A tar of (name, content or what to change of its TarInfo); `mode` w:gz compresses."""
     with tarfile.open(path, mode) as archive:
-        for name, content in files.items():
+        for name, content in entries.items() if isinstance(entries, dict) else entries:
             info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
+            data = content if isinstance(content, bytes) else b""
+            changes = {"size": len(data)} if isinstance(content, bytes) else content
+            for key, value in changes.items():
+                setattr(info, key, value)
+            archive.addfile(info, io.BytesIO(data))
     return path
 
 
-def write_zip(path: Path, files: dict[str, bytes]) -> Path:
+def write_zip(path: Path, entries: dict | list[tuple]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
+        for name, content in entries.items() if isinstance(entries, dict) else entries:
             archive.writestr(name, content)
     return path
+
+
+def use_bucket(monkeypatch, endpoint: str) -> None:
+    """s3:// means an S3-compatible server on this machine."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
 def run_stages(

@@ -17,6 +17,24 @@ MUSICCAPS_COLUMNS = (
 )
 
 
+# A line of CLaMP 3's training data.
+CLAMP3 = {
+    "id": "-dQw4w9WgXc",
+    "filepaths": ["abc/1.abc", "mtf/1.mtf"],
+    "title": "Ode",
+    "artists": "B",
+    "region": "Germany",
+    "language": "German",
+    "genres": ["classical"],
+    "tags": ["ode", "choir"],
+    "background": "Hintergrund.",
+    "analysis": "Analyse.",
+    "description": "Beschreibung.",
+    "scene": "Ort.",
+    "translations": {"language": "English", "background": "Background."},
+}
+
+
 @dataclass
 class Sample:
     """A data set in a folder: `path` is what its reader is given.
@@ -50,7 +68,25 @@ def put(folder, name, content):
 
 
 def json_lines(rows):
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    """JSON lines of objects; texts stand as they are."""
+    lines = (row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def reading(parse, path, write=json_lines):
+    """A reader of rows, which are written to `path` first."""
+
+    def run(*rows, **options):
+        return parse(put(path.parent, path.name, write(rows)), **options)
+
+    return run
+
+
+def fault(parsed):
+    """Kind, place and reason of the one row that was rejected."""
+    (reject,) = parsed.rejected
+    assert reject.stage == "parse"
+    return reject.kind, *reject.reason.split(": ", 1)
 
 
 def csv_lines(columns, rows):
@@ -67,16 +103,10 @@ def md5(number):
 
 
 def wikimt(folder):
-    rows = [
-        {
-            "title": f"Song {number}: “one”",
-            "artist": "A/B Band",
-            "genre": "Jazz",
-            "description": f"The {number}. song.\nIt swings.",
-        }
-        for number in range(10)
-    ]
+    rows = []
     for number in range(10):
+        row = {"title": f"Song {number}: “one”", "artist": "A/B Band", "genre": "Jazz"}
+        rows.append(row | {"description": f"The {number}. song.\nIt swings."})
         put(folder, f"scores/A_B Band - song {number}_ “one”.mxl", "PK")
     path = put(folder, "wikimusictext.jsonl", json_lines(rows))
     return Sample("wikimt", path, 10, 0, '{"title": "x", "artist": "y", "genre": 5}')
@@ -151,19 +181,8 @@ def musiccaps(folder):
     for number in range(10):
         name = f"-0Gj8-vB1{number:02}"
         aspects = "['low quality', \"it's slow\"]"
-        rows.append(
-            [
-                name,
-                30,
-                40,
-                "/m/0140xf,/m/02cjck",
-                aspects,
-                f"Calm, {number}",
-                4,
-                "False",
-                number < 6,
-            ]
-        )
+        row = [name, 30, 40, "/m/0140xf,/m/02cjck", aspects, f"Calm, {number}", 4, "False"]
+        rows.append([*row, number < 6])
         put(folder, f"audio/{name}.wav" if number % 2 else f"audio/[{name}]-[30-40].wav", "RIFF")
     path = put(folder, "musiccaps-public.csv", csv_lines(MUSICCAPS_COLUMNS, rows))
     bad = "-1Gj8-vB1aa,30,40,/m/1,['x'],Not there any more,4,False,True"
@@ -191,19 +210,6 @@ def labelled_scores(folder):
     return Sample("labelled_scores", folder / "scores", 10, 0, "unlabelled.musicxml")
 
 
-SAMPLES = {
-    make.__name__: make
-    for make in (
-        wikimt,
-        wikimt_x,
-        midicaps,
-        lakh_full,
-        lakh_matched,
-        lakh_clean,
-        song_describer,
-        musiccaps,
-        labelled_recordings,
-        labelled_performances,
-        labelled_scores,
-    )
-}
+_MAKERS = [wikimt, wikimt_x, midicaps, lakh_full, lakh_matched, lakh_clean, song_describer]
+_MAKERS += [musiccaps, labelled_recordings, labelled_performances, labelled_scores]
+SAMPLES = {make.__name__: make for make in _MAKERS}

@@ -3,8 +3,9 @@
 from contextlib import contextmanager
 
 import pyarrow.parquet as pq
-from chat_server import LANGUAGES, start_chat_server
+from chat_server import LANGUAGES, chat_server
 
+from clamp3.data.rejected import read_rejected
 from clamp3.data.summaries.summarise import read_settings, summarise
 from clamp3.files import write_jsonl
 
@@ -17,11 +18,8 @@ def running_server(monkeypatch):
     monkeypatch.setenv("SUMMARY_KEY", KEY)
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    state, stop = start_chat_server(slow_seconds=6.0)
-    try:
+    with chat_server(slow_seconds=6.0) as state:
         yield state
-    finally:
-        stop()
 
 
 def settings(server, **changes):
@@ -53,5 +51,9 @@ def run(server, tmp_path, titles, **changes):
     return summarise(source, tmp_path / "out", settings=settings(server, **changes), seed=1)
 
 
-def accepted(out):
-    return pq.read_table(out / "summaries.parquet").to_pylist()
+def accepted(tmp_path):
+    return pq.read_table(tmp_path / "out/summaries.parquet").to_pylist()
+
+
+def rejected(tmp_path):
+    return read_rejected(tmp_path / "out/rejected.parquet")

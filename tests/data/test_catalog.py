@@ -1,13 +1,12 @@
 """The catalogue: all collections, every piece in its part and its split, the same bytes again."""
 
-import json
 import logging
 from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
 from pdmx_rows import BARE, FULL, row, write_csv
-from samples import SAMPLES
+from samples import SAMPLES, json_lines, put
 
 from clamp3.config import ParseConfig, Splits
 from clamp3.data.catalog import SCHEMA, build_catalog
@@ -30,26 +29,20 @@ NAMES = [f"Qm{number:02d}" for number in range(40)]
 @pytest.fixture
 def build(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "w.jsonl").write_text(json.dumps(WIKIMT))
-    (tmp_path / "m.json").write_text(
-        json.dumps(MIDICAPS) + "\n" + json.dumps(MIDICAPS | {"test_set": False})
-    )
+    put(tmp_path, "w.jsonl", json_lines([WIKIMT]))
+    put(tmp_path, "m.json", json_lines([MIDICAPS, MIDICAPS | {"test_set": False}]))
     rows = [row(name, FULL) for name in reversed(NAMES)] + [row("Qm99", BARE)]
 
     def run(out="catalog", rows=rows, shards=3, **changes):
-        settings = {
-            "subset": "all",
-            "check_files": False,
-            "collections": COLLECTIONS,
-            "max_rejected_share": 0.2,
-        }
+        settings = {"subset": "all", "check_files": False, "max_rejected_share": 0.2}
+        settings |= {"collections": COLLECTIONS} | changes
         folder = tmp_path / out
         parts = [folder / name for name in part_names(shards)]
         build_catalog(
             write_csv(tmp_path / "PDMX.csv", rows),
             parts,
             folder / "rejected.parquet",
-            parse=ParseConfig(**(settings | changes)),
+            parse=ParseConfig(**settings),
             folder="data/pdmx",
             splits=SPLITS,
             seed=5,
@@ -125,7 +118,7 @@ def test_too_many_rejects_fail_after_the_tables_are_written(build, tmp_path):
 
 
 def test_a_small_collection_is_not_hidden_by_a_large_one(build, tmp_path):
-    (tmp_path / "w.jsonl").write_text(json.dumps(WIKIMT | {"leadsheet": ""}))
+    put(tmp_path, "w.jsonl", json_lines([WIKIMT | {"leadsheet": ""}]))
     with pytest.raises(DataError, match="parse wikimt_x: 1 in, 0 out, 1 rejected"):
         build()
 
@@ -136,8 +129,7 @@ def test_evaluation_collections_may_be_left_out(build):
 
 
 def test_a_layout_may_stand_under_several_names(build, tmp_path):
-    (tmp_path / "genres/blues").mkdir(parents=True)
-    (tmp_path / "genres/blues/b_1.mid").write_bytes(b"MThd")
+    put(tmp_path, "genres/blues/b_1.mid", "MThd")
     given = {"layout": "labelled_performances", "path": "genres"}
     table = read_table(build(collections={"vgmidi": given, "pianist8": given}))
     rows = [row for row in table.to_pylist() if row["collection"] != "pdmx"]

@@ -75,6 +75,13 @@ def test_a_line_comes_back_as_it_was(tmp_path, line):
     assert json.dumps(back) == json.dumps(line)
 
 
+@pytest.mark.parametrize("path", ["/", ".", "", "..", "a/.."])
+def test_a_path_that_names_no_file_makes_no_id(tmp_path, path):
+    (back,), (row,) = round_trip(tmp_path, [{"filepaths": [path]}])
+    assert back == {"filepaths": [path]}
+    assert row["id"] == ("clamp2/a" if path.startswith("a") else "clamp2/line 1")
+
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 SUMMARY = st.fixed_dictionaries(
     {}, optional={"language": TEXT | st.none(), "summary": TEXT | st.none()}
@@ -101,18 +108,14 @@ def test_any_lines_come_back_as_they_were(tmp_path_factory, lines, filepaths):
 def test_rows_hold_what_the_catalogue_holds(tmp_path):
     lines = [FULL, FULL, LISTS | {"filepaths": ["x/y.mid", "x/y.mxl", "x/z.mp3"], "id": "mine"}]
     _, rows = round_trip(tmp_path, lines)
-    assert [row["id"] for row in rows] == [
-        "clamp2/path/to/abc/file",
-        "clamp2/path/to/abc/file-2",
-        "clamp2/mine",
-    ]
+    names = ("path/to/abc/file", "path/to/abc/file-2", "mine")
+    assert [row["id"] for row in rows] == [f"clamp2/{name}" for name in names]
     assert set(catalog.SCHEMA.names) < set(rows[0])
     assert (rows[0]["artists"], rows[0]["tags"]) == ("Composer Name", ["tag1", "tag2"])
     assert rows[0]["summary_en"] == ["English summary."]
     assert rows[0]["summary_nen"] == [FULL["summary_nen"]]
-    assert (rows[2]["mid_path"], rows[2]["mxl_path"], rows[2]["audio_path"]) == tuple(
-        lines[2]["filepaths"]
-    )
+    paths = [rows[2][f"{kind}_path"] for kind in ("mid", "mxl", "audio")]
+    assert paths == lines[2]["filepaths"]
     assert rows[2]["summary_en"] == ["One.", "Two."]
 
 
@@ -139,16 +142,11 @@ def test_in_clamp3s_layout_nothing_is_lost(tmp_path):
         write_jsonl(tmp_path / "m.jsonl", [there])
         assert read_manifest(tmp_path / "m.jsonl") == [there]
         back = from_clamp3_line(there)
-        assert back == line | {
-            "summary_en": there["summary_en"] or None,
-            "summary_nen": there["summary_nen"] or None,
-        }
+        assert back == line | {key: there[key] or None for key in ("summary_en", "summary_nen")}
     assert there["artists"] is None
     assert to_clamp3_line(FULL)["artists"] == "Composer Name"
-    assert to_clamp3_line(FULL)["translations"] == {
-        "language": "German",
-        "background": "Deutsche Zusammenfassung.",
-    }
+    known = {"language": "German", "background": "Deutsche Zusammenfassung."}
+    assert to_clamp3_line(FULL)["translations"] == known
 
 
 def test_clamp3_lines_become_clamp2s():
@@ -170,13 +168,9 @@ def test_clamp3_lines_become_clamp2s():
 
 
 def test_summaries_join_the_files_of_several_manifests():
-    lines = [
-        {"id": "p/b", "filepaths": ["m/b.mtf"], "title": "B", "artists": "X"},
-        {"id": "p/a", "filepaths": ["m/a.mtf"], "title": "A"},
-        {"id": "p/a", "filepaths": ["s/a.abc"], "title": "A"},
-        {"id": "p/a", "filepaths": ["f/a.npy"], "title": "A"},
-        {"id": "p/c", "filepaths": ["s/c.abc"], "title": "C"},
-    ]
+    paths = ("m/a.mtf", "s/a.abc", "f/a.npy", "s/c.abc")
+    lines = [{"id": "p/b", "filepaths": ["m/b.mtf"], "title": "B", "artists": "X"}]
+    lines += [{"id": f"p/{path[2]}", "filepaths": [path], "title": "T"} for path in paths]
     row = {"summary_en": "E.", "language": "German", "code": "de", "summary": "D."}
     first, second = with_summaries(lines, {"p/a": row, "p/b": row})
     assert first["filepaths"] == ["s/a.abc", "m/a.mtf"]
@@ -205,10 +199,9 @@ def test_clamp2s_text_dropout_on_its_own_manifest(tmp_path):
     small = LISTS | {"lyrics": "La.\nLi.", "genres": ["g"], "tags": ["t"], "instruments": ["i"]}
     write_jsonl(tmp_path / "m.jsonl", [small])
     (line,) = read_manifest(tmp_path / "m.jsonl")
-    said = Counter()
     count = 12_000
-    for seed in range(count):
-        said[frozenset(dropped_text(line, np.random.default_rng(seed), "clamp2").split("\n"))] += 1
+    dice = map(np.random.default_rng, range(count))
+    said = Counter(frozenset(dropped_text(line, each, "clamp2").split("\n")) for each in dice)
     expected = chances(small, ["One.", "Two."], ["Eins.", "Un."])
     assert set(said) <= set(expected)
     for words in (["One."], ["Two."], ["Eins."], ["Un."]):
@@ -220,8 +213,7 @@ def test_clamp2s_text_dropout_on_its_own_manifest(tmp_path):
 def test_clamp2s_text_dropout_with_single_summaries(tmp_path):
     write_jsonl(tmp_path / "m.jsonl", [to_clamp3_line(FULL)])
     (line,) = read_manifest(tmp_path / "m.jsonl")
-    said = Counter(
-        dropped_text(line, np.random.default_rng(seed), "clamp2") for seed in range(4000)
-    )
+    dice = map(np.random.default_rng, range(4000))
+    said = Counter(dropped_text(line, each, "clamp2") for each in dice)
     assert abs(said["English summary."] / 4000 - 0.25) < 0.03
     assert abs(said["Deutsche Zusammenfassung."] / 4000 - 0.25) < 0.03

@@ -1,9 +1,8 @@
 """The manifests that CLaMP 2 is trained on: made of the pipeline's, and a person's own."""
 
-import json
-
 import pyarrow as pa
 import pytest
+from samples import json_lines, put
 
 from clamp3.data.clamp2_pieces import english_summary, read_clamp2, write_splits
 from clamp3.data.pairs import load_pairs
@@ -50,9 +49,8 @@ def test_the_pipelines_pieces_with_a_summary(tmp_path):
 
 def test_a_persons_own_as_the_originals_have_them(tmp_path, monkeypatch):
     own = tmp_path / "own"
-    (own / "music").mkdir(parents=True)
-    (own / "music/a.abc").write_text("X:1\n")
-    (tmp_path / "here.mtf").write_text("ticks_per_beat 480\n")
+    put(own, "music/a.abc", "X:1\n")
+    put(tmp_path, "here.mtf", "ticks_per_beat 480\n")
     monkeypatch.chdir(tmp_path)
     lines = [
         {"title": "A", "composer": None, "genres": None, "tags": "one", "lyrics": ["la", "lo"]}
@@ -72,15 +70,10 @@ def test_a_persons_own_as_the_originals_have_them(tmp_path, monkeypatch):
     assert (second["filepaths"], second["title"], second["mood"]) == (["here.mtf"], None, "calm")
     assert [line["id"] for line in (first, second, third)] == ["music/a", "here", "here-2"]
     assert (tmp_path / "out/test.jsonl").read_text() == ""
-    assert [pair.id for pair in load_pairs([tmp_path / "out/train.jsonl"])] == [
-        "here",
-        "here-2",
-        "music/a",
-    ]
+    written = tmp_path / "out/train.jsonl"
+    assert [pair.id for pair in load_pairs([written])] == ["here", "here-2", "music/a"]
     write_splits(tmp_path / "again", given=sorted((tmp_path / "out").iterdir()))
-    assert (tmp_path / "again/train.jsonl").read_bytes() == (
-        tmp_path / "out/train.jsonl"
-    ).read_bytes()
+    assert (tmp_path / "again/train.jsonl").read_bytes() == written.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -106,6 +99,6 @@ def test_the_first_english_summary():
 
 def test_ids_of_equal_files_never_meet(tmp_path):
     lines = [{"filepaths": [name]} for name in ("a.abc", "a-2.abc", "a.abc", "a.mtf", "a-2.abc")]
-    (tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    ids = [line["id"] for line in read_clamp2(tmp_path / "m.jsonl")]
+    path = put(tmp_path, "m.jsonl", json_lines(lines))
+    ids = [line["id"] for line in read_clamp2(path)]
     assert len(set(ids)) == 5

@@ -7,7 +7,9 @@ import zipfile
 import mido
 import pyarrow as pa
 import pytest
+import raw_corpus
 from repository import ROOT
+from samples import put
 
 from clamp3.config import ConversionConfig, LimitsConfig, MtfConfig, load_params
 from clamp3.data import interleaving, scores
@@ -21,19 +23,9 @@ from clamp3.errors import DataError, FormatError
 from clamp3.files import read_table, sha256_of, write_table
 
 ALL = ConversionConfig(max_rejected_share=1.0)
+MIDI = MtfConfig(max_rejected_share=1.0, keep_metadata=False)
 LEADSHEET = "X:1\nL:1/8\nM:4/4\nK:G\nGABc d2 d2|GABc d4|\n"
-SCORE = """<?xml version="1.0"?>
-<score-partwise version="4.0">
-  <part-list><score-part id="P1"><part-name>Flute</part-name></score-part></part-list>
-  <part id="P1"><measure number="1">
-    <attributes><divisions>1</divisions><key><fifths>1</fifths></key>
-      <time><beats>2</beats><beat-type>4</beat-type></time>
-      <clef><sign>G</sign><line>2</line></clef></attributes>
-    <note><pitch><step>G</step><octave>4</octave></pitch><duration>1</duration></note>
-    <note><pitch><step>B</step><octave>4</octave></pitch><duration>1</duration></note>
-  </measure></part>
-</score-partwise>
-"""
+SCORE = raw_corpus.SCORE.format(fifths=1)
 
 
 @pytest.fixture(autouse=True)
@@ -97,13 +89,12 @@ def test_midi_becomes_mtf(tmp_path):
         {"id": "pdmx/Qm1", "mxl_path": "a.mxl"},
         {"id": "pdmx/Qm2", "mid_path": midi_file(tmp_path / "a.mid")},
     )
-    plain = MtfConfig(max_rejected_share=1.0, keep_metadata=False)
-    texts, rejects = run(convert_performances, source, tmp_path, plain)
+    texts, rejects = run(convert_performances, source, tmp_path, MIDI)
     assert rejects == {}
     assert set(texts) == {"pdmx/Qm2"}
     assert texts["pdmx/Qm2"].startswith("ticks_per_beat 480\nnote_on 0 0 60 64")
     assert "hello" not in texts["pdmx/Qm2"]
-    kept = MtfConfig(max_rejected_share=1.0, keep_metadata=True)
+    kept = MIDI.model_copy(update={"keep_metadata": True})
     texts, _ = run(convert_performances, source, tmp_path, kept)
     assert "hello" in texts["pdmx/Qm2"]
 
@@ -129,11 +120,10 @@ def test_files_beyond_the_limits_are_rejected(tmp_path):
     assert file_limits(usual) == file_limits(None)
     tight = LimitsConfig(**dict.fromkeys(LimitsConfig.model_fields, 1))
     run(convert_scores, source, tmp_path, name="abc")
-    midi = MtfConfig(max_rejected_share=1.0, keep_metadata=False)
     for step, table, settings in (
         (convert_scores, source, ALL),
         (interleave_scores, tmp_path / "abc.parquet", ALL),
-        (convert_performances, source, midi),
+        (convert_performances, source, MIDI),
     ):
         for limits, refused in ((usual, []), (tight, ["too_large"])):
             step(table, tmp_path / "t.parquet", tmp_path / "r.parquet", settings, limits)
@@ -141,19 +131,12 @@ def test_files_beyond_the_limits_are_rejected(tmp_path):
 
 
 def test_bad_scores_cost_themselves_only(tmp_path):
-    (tmp_path / "empty.mxl").touch()
     (tmp_path / "folder.mxl").mkdir()
-    (tmp_path / "noise.mxl").write_bytes(b"PK\x03\x04 no archive")
-    (tmp_path / "cut.xml").write_text(SCORE[:300])
-    files = {
-        "cut": "cut.xml",
-        "empty": "empty.mxl",
-        "folder": "folder.mxl",
-        "missing": "missing.mxl",
-        "noise": "noise.mxl",
-        "silent": score_file(tmp_path / "s.mxl", SCORE.replace("note>", "forward>")),
-        "sound": score_file(tmp_path / "a.mxl"),
-    }
+    files = {"missing": "missing.mxl", "folder": "folder.mxl"}
+    for name, content in (("empty", ""), ("noise", "PK\x03\x04 no archive"), ("cut", SCORE[:300])):
+        files[name] = put(tmp_path, f"{name}.xml", content).name
+    files["silent"] = score_file(tmp_path / "s.mxl", SCORE.replace("note>", "forward>"))
+    files["sound"] = score_file(tmp_path / "a.mxl")
     rows = [{"id": f"pdmx/{name}", "mxl_path": path} for name, path in files.items()]
     texts, rejects = run(convert_scores, catalogue(tmp_path, *rows), tmp_path)
     assert set(texts) == {"pdmx/sound"}
@@ -169,8 +152,7 @@ def test_bad_midi_costs_itself_only(tmp_path):
     (tmp_path / "text.mid").write_text("not midi")
     rows = [{"id": f"pdmx/{name}", "mid_path": f"{name}.mid"} for name in ("noise", "text", "none")]
     rows.append({"id": "pdmx/sound", "mid_path": midi_file(tmp_path / "a.mid")})
-    settings = MtfConfig(max_rejected_share=1.0, keep_metadata=False)
-    texts, rejects = run(convert_performances, catalogue(tmp_path, *rows), tmp_path, settings)
+    texts, rejects = run(convert_performances, catalogue(tmp_path, *rows), tmp_path, MIDI)
     assert set(texts) == {"pdmx/sound"}
     assert set(rejects) == {"pdmx/noise", "pdmx/text", "pdmx/none"}
     assert "internal_error" not in {kind for _, kind in rejects.values()}
@@ -216,8 +198,7 @@ def test_no_exception_stops_a_shard(tmp_path, monkeypatch, caplog, error, kind, 
 @pytest.mark.parametrize("nothing", ["", " \n"])
 def test_a_text_with_nothing_in_it_is_no_result(tmp_path, monkeypatch, nothing):
     monkeypatch.setattr(interleaving, "interleave_abc", lambda text, limits: nothing)
-    abc = pa.table({"id": ["pdmx/Qm1"], "abc": ["X:1"]})
-    write_table(tmp_path / "abc.parquet", abc)
+    write_table(tmp_path / "abc.parquet", pa.table({"id": ["pdmx/Qm1"], "abc": ["X:1"]}))
     _, rejects = run(interleave_scores, tmp_path / "abc.parquet", tmp_path)
     assert rejects == {"pdmx/Qm1": ("interleave", "empty_piece")}
 

@@ -5,16 +5,16 @@ import csv
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import put
 
-from clamp3.data.csv_table import check_columns, read_cells
+from clamp3.data.csv_table import check_columns, read_cells, table_rows
 from clamp3.errors import DataError
 
 NAMES = ["a", "b", "c"]
 
 
 def read(tmp_path, text):
-    path = tmp_path / "t.csv"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path = put(tmp_path, "t.csv", text)
     return read_cells(path, check_columns(path, NAMES, "a table"))
 
 
@@ -111,3 +111,54 @@ def test_a_column_that_stands_twice_is_an_error(tmp_path):
 def test_what_is_no_text_is_an_error(tmp_path, content):
     with pytest.raises(DataError, match="not a table"):
         read(tmp_path, content)
+
+
+# Row by row
+
+HEAD = "id,caption,tags\n"
+
+
+@pytest.fixture
+def rows(tmp_path):
+    def run(text):
+        return list(table_rows(put(tmp_path, "t.csv", text), ("id", "caption"), "a table"))
+
+    return run
+
+
+def test_rows_and_their_numbers(rows):
+    text = HEAD + 'a,"one, ""two""\nthree",x\n\nb,four,\n'
+    for newline in ("\n", "\r\n"):
+        for start in ("", "\ufeff"):
+            assert rows(start + text.replace("\n", newline)) == [
+                ("row 2", {"id": "a", "caption": f'one, "two"{newline}three', "tags": "x"}),
+                ("row 4", {"id": "b", "caption": "four", "tags": ""}),
+            ]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"b,four", "2 cells, expected 3: 'b,four'"),
+        (b"b,four,x,y", "4 cells, expected 3"),
+        (b"b,\xe9t\xe9,x", "not UTF-8"),
+        (b'b,"four"five,x', "not readable as CSV"),
+    ],
+)
+def test_a_broken_row_costs_itself(rows, row, reason):
+    found = rows(HEAD.encode() + b"a,one,x\n" + row + b"\nc,six,x\n")
+    assert [place for place, _ in found] == ["row 2", "row 3", "row 4"]
+    assert reason in found[1][1]
+    assert found[2][1] == {"id": "c", "caption": "six", "tags": "x"}
+
+
+@pytest.mark.parametrize("end", ["", 'd,"seven",x\n'])
+def test_a_quote_that_swallows_rows_is_an_error_here_too(rows, end):
+    with pytest.raises(DataError, match=r"t\.csv, row 3: .*A quote may be opened and not closed"):
+        rows(HEAD + 'a,one,x\nb,"four,x\nc,six,x\n' + end)
+
+
+def test_another_table_is_an_error_at_once(tmp_path):
+    (tmp_path / "t.csv").write_text("name;age\n")
+    with pytest.raises(DataError, match="not a table: no column id, caption"):
+        table_rows(tmp_path / "t.csv", ("id", "caption"), "a table")

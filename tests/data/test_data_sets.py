@@ -1,38 +1,25 @@
 """The list of data sets, and `clamp3 download` from end to end against a server of this machine."""
 
 import hashlib
-import json
 
 import pytest
 import yaml
-from test_unpacking import tar
+from raw_corpus import files_of, write_tar
 from typer.testing import CliRunner
-from web_server import Served, start_server
+from web_server import Served, web_server
 
 from clamp3.cli import app
 from clamp3.config import LAYOUTS
 from clamp3.data.data_sets import find_data_set, read_registry
 from clamp3.errors import ConfigError, DataError
 
-SETS = {
-    "tiny": {
-        "title": "Tiny",
-        "what": "two MIDI files",
-        "home": "https://home.example/tiny",
-        "citation": "Nobody, 2026",
-        "licence": "CC0-1.0",
-        "layout": "lakh",
-        "path": "lmd_full",
-    },
-    "manual": {
-        "title": "Manual",
-        "what": "nothing that could be fetched",
-        "home": "https://home.example/manual",
-        "citation": "Nobody, 2026",
-        "licence": "ask",
-        "by_hand": "Ask on the home page and put it into FOLDER.",
-    },
-}
+
+def described(name, **more):
+    known = {"title": name.title(), "what": "two files", "home": f"https://home.example/{name}"}
+    return known | {"citation": "Nobody, 2026", "licence": "CC0-1.0"} | more
+
+
+MANUAL = described("manual", by_hand="Ask on the home page and put it into FOLDER.")
 
 
 def test_every_data_set_says_what_it_is():
@@ -62,9 +49,9 @@ def test_names_are_found_whatever_their_dashes():
         ("- a", DataError, "expected data sets by name"),
         ("a: [", DataError, "not a list of data sets"),
         ("a: {title: b}", ConfigError, r"a: .*what: Field required"),
-        (yaml.safe_dump({"a": SETS["manual"] | {"by_hand": None}}), ConfigError, "nobody could"),
-        (yaml.safe_dump({"a": SETS["manual"] | {"colour": 1}}), ConfigError, "colour: Extra"),
-        (yaml.safe_dump({"a": SETS["manual"] | {"layout": "x"}}), ConfigError, "layout"),
+        (yaml.safe_dump({"a": MANUAL | {"by_hand": None}}), ConfigError, "nobody could"),
+        (yaml.safe_dump({"a": MANUAL | {"colour": 1}}), ConfigError, "colour: Extra"),
+        (yaml.safe_dump({"a": MANUAL | {"layout": "x"}}), ConfigError, "layout"),
     ],
 )
 def test_a_faulty_list_is_an_error(tmp_path, text, error, message):
@@ -76,17 +63,15 @@ def test_a_faulty_list_is_an_error(tmp_path, text, error, message):
 @pytest.fixture
 def server(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    state, stop = start_server()
-    yield state
-    stop()
+    with web_server(monkeypatch) as state:
+        yield state
 
 
 @pytest.fixture
 def download(server, tmp_path):
     """`clamp3 download` with a list of two data sets."""
-    archive = tar(tmp_path / "a", [("lmd_full/1/a.mid", b"MThd"), ("lmd_full/2/b.mid", b"MThd")])
+    names = ("lmd_full/1/a.mid", "lmd_full/2/b.mid")
+    archive = write_tar(tmp_path / "a", dict.fromkeys(names, b"MThd"), "w:gz")
     server.files["a.tar.gz"] = Served(archive.read_bytes())
     server.files["list.json"] = Served(b"{}")
     archive.unlink()
@@ -94,9 +79,9 @@ def download(server, tmp_path):
         {"url": server.url("a.tar.gz"), "path": "a.tar.gz", "unpack": True, "about_bytes": 200},
         {"url": server.url("list.json"), "path": "list.json", "bytes": 2, "md5": md5(b"{}")},
     ]
-    listed = json.loads(json.dumps(SETS))
-    listed["tiny"]["files"] = files
-    (tmp_path / "sets.yaml").write_text(yaml.safe_dump(listed, sort_keys=False))
+    tiny = described("tiny", layout="lakh", path="lmd_full", files=files)
+    sets = yaml.safe_dump({"tiny": tiny, "manual": MANUAL}, sort_keys=False)
+    (tmp_path / "sets.yaml").write_text(sets)
 
     def run(*arguments, answer=None):
         return CliRunner().invoke(
@@ -111,7 +96,7 @@ def md5(content):
 
 
 def found(folder):
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(files_of(folder))
 
 
 FETCHED = [".a.tar.gz.unpacked", "a.tar.gz", "list.json", "lmd_full/1/a.mid", "lmd_full/2/b.mid"]
@@ -203,7 +188,7 @@ def test_a_failure_is_one_line_and_the_next_call_goes_on(download, server, tmp_p
 
 
 def test_an_evil_archive_leaves_no_trace_outside(download, server, tmp_path):
-    evil = tar(tmp_path / "evil", [("../../outside", b"x")])
+    evil = write_tar(tmp_path / "evil", {"../../outside": b"x"}, "w:gz")
     server.files["a.tar.gz"] = Served(evil.read_bytes())
     done = download("tiny", "--yes")
     assert done.exit_code == 1

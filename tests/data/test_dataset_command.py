@@ -2,9 +2,10 @@
 
 import csv
 import json
+from typing import get_args
 
 import pytest
-from samples import SAMPLES, put
+from samples import SAMPLES, json_lines, put
 from typer.testing import CliRunner
 
 from clamp3.cli import app
@@ -19,7 +20,7 @@ def run(*arguments):
 
 
 def test_the_command_knows_every_layout():
-    assert [layout.value for layout in Layout] == [*LAYOUTS, "m4_rag"]
+    assert [*get_args(Layout)] == [*LAYOUTS, "m4_rag"]
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -80,7 +81,7 @@ def test_a_manifest_is_cleaned(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     put(tmp_path, "a.abc", "X:1")
     lines = [{"id": "a", "filepaths": ["a.abc"], "title": "A"}, {"id": "b", "title": "B"}]
-    path = put(tmp_path, "train.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    path = put(tmp_path, "train.jsonl", json_lines(lines))
     done = run("m4_rag", path, "--out", tmp_path / "out")
     assert "2 in, 1 out, 1 rejected" in done.output
     assert [row["id"] for row in read_manifest(tmp_path / "out/manifest.jsonl")] == ["a"]

@@ -13,6 +13,9 @@ from pathlib import Path
 import mido
 import music21
 import pytest
+from pdmx_rows import COLUMNS
+from raw_corpus import files_of
+from samples import put
 
 from clamp3.config import CorpusConfig, Splits
 from clamp3.data import demo_corpus
@@ -32,18 +35,6 @@ from clamp3.errors import ConfigError
 
 SEED = 7
 SPLITS = Splits(validation_share=0.1, test_share=0.5)
-PDMX_HEADER = (
-    "path,metadata,mxl,pdf,mid,version,is_user_pro,is_user_publisher,is_user_staff,has_paywall,"
-    "is_rated,is_official,is_original,is_draft,has_custom_audio,has_custom_video,n_comments,"
-    "n_favorites,n_views,n_ratings,rating,license,license_url,license_conflict,genres,groups,"
-    "tags,song_name,title,subtitle,artist_name,composer_name,publisher,complexity,n_tracks,"
-    "tracks,song_length,song_length.seconds,song_length.bars,song_length.beats,n_notes,"
-    "notes_per_bar,n_annotations,has_annotations,n_lyrics,has_lyrics,n_tokens,"
-    "pitch_class_entropy,scale_consistency,groove_consistency,best_path,is_best_path,"
-    "best_arrangement,is_best_arrangement,best_unique_arrangement,is_best_unique_arrangement,"
-    "subset:all,subset:rated,subset:deduplicated,subset:rated_deduplicated,"
-    "subset:no_license_conflict,subset:all_valid"
-)
 WIKIMT_X_KEYS = "id title artists genre background analysis description scene leadsheet"
 MIDICAPS_KEYS = (
     "location caption genre genre_prob mood mood_prob key time_signature tempo tempo_word "
@@ -54,13 +45,8 @@ TUNE = "X:1\nT:Test\nM:2/4\nL:1/8\nK:{key}\n" + "D|" + "GABc|dedB|" * 4 + "GABc|
 
 
 def corpus(ryans: int, oneills: int, bach: int) -> CorpusConfig:
-    return CorpusConfig(
-        source="demo",
-        folder="data/demo",
-        ryans_mammoth=ryans,
-        oneills_1850=oneills,
-        bach_chorales=bach,
-    )
+    counts = {"ryans_mammoth": ryans, "oneills_1850": oneills, "bach_chorales": bach}
+    return CorpusConfig(source="demo", folder="data/demo", **counts)
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +61,6 @@ def demo(tmp_path_factory) -> Path:
 def rows(demo) -> list[dict[str, str]]:
     with open(demo / "PDMX.csv", encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    paths = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def jsonl(path: Path) -> list[dict]:
@@ -130,7 +111,7 @@ def notes_of_midi(file: mido.MidiFile) -> list[list[tuple[Fraction, Fraction, in
 
 def test_the_table_is_a_pdmx_csv(demo, rows):
     text = (demo / "PDMX.csv").read_text(encoding="utf-8")
-    assert text.splitlines()[0] == PDMX_HEADER
+    assert text.splitlines()[0] == ",".join(COLUMNS)
     assert len(rows) == 11
     for row in rows:
         assert "" not in row.values()
@@ -182,10 +163,8 @@ def test_score_performance_and_row_agree(demo, rows):
         assert [int(p) - 1 for p in re.findall("<midi-program>(.*?)<", text)] == programs
         key = re.search(r"<fifths>(.*?)</fifths>\s*<mode>(.*?)<", text)
         tonic, mode, meter = re.search(r" in (\S+) (\S+) (\S+)$", row["subtitle"]).groups()
-        assert [mode, music21.key.Key(tonic.replace("b", "-"), mode).sharps] == [
-            key[2],
-            int(key[1]),
-        ]
+        assert mode == key[2]
+        assert music21.key.Key(tonic.replace("b", "-"), mode).sharps == int(key[1])
         beats, unit = re.search(r"<beats>(.*?)</beats>\s*<beat-type>(.*?)<", text).groups()
         assert meter == f"{beats}/{unit}"
         bar = Fraction(4 * int(beats), int(unit))
@@ -213,22 +192,14 @@ def test_another_seed_chooses_other_pieces(rows, tmp_path):
 
 
 def test_an_earlier_demo_is_replaced_and_other_files_stay(tmp_path):
-    stale = tmp_path / "demo" / "mxl" / "1" / "stale.mxl"
-    stale.parent.mkdir(parents=True)
-    stale.write_bytes(b"")
-    notes = tmp_path / "demo" / "my notes.txt"
-    notes.write_text("keep", encoding="utf-8")
+    stale = put(tmp_path, "demo/mxl/1/stale.mxl", "")
+    notes = put(tmp_path, "demo/my notes.txt", "keep")
     build_demo_corpus(tmp_path / "demo", corpus(1, 0, 0), SPLITS, SEED, workers=1)
     assert not stale.exists()
     assert notes.read_text(encoding="utf-8") == "keep"
-    assert sorted(path.name for path in notes.parent.iterdir()) == [
-        "PDMX.csv",
-        "mid",
-        "midicaps",
-        "mxl",
-        "my notes.txt",
-        "wikimt-x-public.jsonl",
-    ]
+    names = {path.name for path in notes.parent.iterdir()}
+    made = {"PDMX.csv", "mid", "midicaps", "mxl", "wikimt-x-public.jsonl"}
+    assert names == {"my notes.txt", *made}
 
 
 def test_the_evaluation_sets_hold_the_test_split_and_nothing_else(demo, rows):

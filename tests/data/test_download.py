@@ -9,7 +9,7 @@ import socket
 import threading
 
 import pytest
-from web_server import Served, start_server
+from web_server import Served, web_server
 
 from clamp3.data import download
 from clamp3.data.data_sets import RemoteFile
@@ -21,19 +21,19 @@ CONTENT = random.Random(1).randbytes(300_000)
 
 @pytest.fixture
 def server(monkeypatch):
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    state, stop = start_server()
-    yield state
-    stop()
+    with web_server(monkeypatch) as state:
+        yield state
 
 
 def remote(server, path="set.bin", **facts):
     return RemoteFile(url=server.url(path), path=path, **facts)
 
 
-def note_version(folder, tag, total):
-    (folder / "set.bin.part.version").write_text(json.dumps({"tag": tag, "total": total}))
+def begun(folder, content=CONTENT[:5000], **version):
+    """The part that an earlier call left, of a version of the file, if that is known."""
+    (folder / "set.bin.part").write_bytes(content)
+    if version:
+        (folder / "set.bin.part.version").write_text(json.dumps(version))
 
 
 def left_in(folder):
@@ -95,28 +95,24 @@ def test_the_next_call_goes_on_where_this_one_stopped(server, tmp_path):
     ],
 )
 def test_parts_of_two_versions_are_never_joined(server, tmp_path, now):
-    (tmp_path / "set.bin.part").write_bytes(CONTENT[:5000])
-    note_version(tmp_path, '"v1"', len(CONTENT))
+    begun(tmp_path, tag='"v1"', total=len(CONTENT))
     server.files["set.bin"] = now
     assert download_file(remote(server), tmp_path).read_bytes() == now.content
     assert left_in(tmp_path) == ["set.bin"]
 
 
 def test_without_tags_the_size_tells_the_version(server, tmp_path):
-    (tmp_path / "set.bin.part").write_bytes(CONTENT[:5000])
-    note_version(tmp_path, "", len(CONTENT))
-    server.files["set.bin"] = Served(CONTENT, tag=None)
-    assert download_file(remote(server), tmp_path).read_bytes() == CONTENT
-    assert server.requests == [("set.bin", "bytes=5000-")]
-    (tmp_path / "set.bin").unlink()
-    (tmp_path / "set.bin.part").write_bytes(CONTENT[:5000])
-    note_version(tmp_path, "", len(CONTENT))
-    server.files["set.bin"] = Served(CONTENT[:0:-1], tag=None)
-    assert download_file(remote(server), tmp_path).read_bytes() == CONTENT[:0:-1]
+    for content in (CONTENT, CONTENT[:0:-1]):
+        begun(tmp_path, tag="", total=len(CONTENT))
+        server.files["set.bin"] = Served(content, tag=None)
+        assert download_file(remote(server), tmp_path).read_bytes() == content
+        assert server.requests[0] == ("set.bin", "bytes=5000-")
+        (tmp_path / "set.bin").unlink()
+    assert len(server.requests) == 3  # the second file was asked for again, whole
 
 
 def test_a_part_is_gone_on_with_where_a_checksum_can_tell(server, tmp_path):
-    (tmp_path / "set.bin.part").write_bytes(CONTENT[:5000])
+    begun(tmp_path)
     server.files["set.bin"] = Served(CONTENT, tag=None)
     file = remote(server, sha256=hashlib.sha256(CONTENT).hexdigest())
     assert download_file(file, tmp_path).read_bytes() == CONTENT
@@ -124,15 +120,14 @@ def test_a_part_is_gone_on_with_where_a_checksum_can_tell(server, tmp_path):
 
 
 def test_a_part_without_a_version_is_fetched_anew(server, tmp_path):
-    (tmp_path / "set.bin.part").write_bytes(b"of something else")
+    begun(tmp_path, b"of something else")
     server.files["set.bin"] = Served(CONTENT, tag=None)
     assert download_file(remote(server), tmp_path).read_bytes() == CONTENT
     assert server.requests == [("set.bin", None)]
 
 
 def test_a_part_that_is_whole_is_taken(server, tmp_path):
-    (tmp_path / "set.bin.part").write_bytes(CONTENT)
-    note_version(tmp_path, '"v1"', len(CONTENT))
+    begun(tmp_path, CONTENT, tag='"v1"', total=len(CONTENT))
     server.files["set.bin"] = Served(CONTENT)
     assert download_file(remote(server), tmp_path).read_bytes() == CONTENT
 
@@ -174,7 +169,7 @@ def test_another_file_of_that_name_is_not_replaced(server, tmp_path):
     ],
 )
 def test_refusals_say_what_to_do(server, tmp_path, status, advice):
-    (tmp_path / "set.bin.part").write_bytes(CONTENT[:10])
+    begun(tmp_path, CONTENT[:10])
     server.files["set.bin"] = Served(CONTENT, status=status)
     with pytest.raises(DataError, match=advice):
         download_file(remote(server), tmp_path)

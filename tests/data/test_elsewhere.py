@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from audio_settings import AUDIO
-from raw_corpus import files_of, write_tar, write_zip
+from raw_corpus import files_of, use_bucket, write_tar, write_zip
 from s3_server import s3_server
+from samples import put
 from typer.testing import CliRunner
 
 from clamp3.cli import app
-from clamp3.config import AudioConfig, CollectionConfig
-from clamp3.data.catalog import _read_collection
+from clamp3.config import AudioConfig
+from clamp3.data.layouts import read_layout
 from clamp3.data.piece_reader import PieceReader
 from clamp3.data.raw_files import places
 from clamp3.data.raw_files.folders import local_sources, names_below
@@ -49,35 +50,30 @@ LAYOUTS = {
 }
 
 
-def put(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     """A folder with a data set of each layout, recordings, a store and single pieces."""
     folder = tmp_path_factory.mktemp("here") / "all"
     for digit in "12":
-        put(folder / f"lmd_full/{digit}/{digit}{MD5}.mid", b"MThd")
-    put(folder / "lmd_full/2/elsewhere.mid", b"MThd")
+        put(folder, f"lmd_full/{digit}/{digit}{MD5}.mid", b"MThd")
+    put(folder, "lmd_full/2/elsewhere.mid", b"MThd")
     for name in ("jig/a.abc", "jig/empty.abc", "reel/b.ABC", "reel/.hidden.abc", "reel/c.wav"):
-        put(folder / "labelled" / name, "" if "empty" in name else ABC)
-    put(folder / "sdd/song_describer.csv", CAPTIONS)
-    put(folder / "sdd/audio/00/7.2min.mp3", b"x")
-    put(folder / "caps/musiccaps-public.csv", CLIPS)
-    put(folder / "caps/[abcdefghijk]-[30-40].wav", b"x")
-    put(folder / "wiki/wikimusictext.jsonl", json.dumps(TUNE))
-    put(folder / "wiki/scores/A - T.mxl", b"PK")
+        put(folder / "labelled", name, "" if "empty" in name else ABC)
+    put(folder, "sdd/song_describer.csv", CAPTIONS)
+    put(folder, "sdd/audio/00/7.2min.mp3", b"x")
+    put(folder, "caps/musiccaps-public.csv", CLIPS)
+    put(folder, "caps/[abcdefghijk]-[30-40].wav", b"x")
+    put(folder, "wiki/wikimusictext.jsonl", json.dumps(TUNE))
+    put(folder, "wiki/scores/A - T.mxl", b"PK")
     wave = np.random.default_rng(0).normal(scale=0.1, size=24_000 * 6)
     (folder / "sound/pdmx").mkdir(parents=True)
     for name in ("pdmx/Qm1.wav", "pdmx/Qm2.flac", "pdmx/Qm3.wav", "Qm3.ogg"):
         soundfile.write(folder / "sound" / name, wave, 24_000)
-    put(folder / "sound/pdmx/Qm4.wav", b"no sound")
+    put(folder, "sound/pdmx/Qm4.wav", b"no sound")
     for number in range(2):
         rows = {"id": [f"pdmx/Qm{number}"], "mtf": [f"text {number}"]}
         write_table(folder / f"mtf/part-{number}.parquet", pa.table(rows))
-    put(folder / "own/x.abc", ABC)
+    put(folder, "own/x.abc", ABC)
     np.save(folder / "own/x.npy", np.ones((3, 4), np.float32))
     return folder
 
@@ -105,10 +101,7 @@ def there(request, here, tmp_path, monkeypatch):
         yield str(tmp_path / "all")  # the folder that it would unpack to
         return
     if request.param == "s3":
-        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3"))
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "test")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        use_bucket(monkeypatch, request.getfixturevalue("s3"))
     system = fsspec.filesystem(request.param)
     if not system.exists(f"{request.param}://music"):
         system.mkdir(f"{request.param}://music")
@@ -126,12 +119,8 @@ def told(value, address):
 
 def test_what_lies_below(here, there):
     assert names_below(there) == names_below(here)
-    assert names_below(f"{there}/labelled") == [
-        "jig/a.abc",
-        "jig/empty.abc",
-        "reel/b.ABC",
-        "reel/c.wav",
-    ]
+    labelled = "jig/a.abc jig/empty.abc reel/b.ABC reel/c.wav"
+    assert names_below(f"{there}/labelled") == labelled.split()
     assert names_below(f"{there}/none") == []
     hidden = names_below(f"{there}/labelled", hidden=True)
     assert hidden == names_below(here / "labelled", hidden=True)
@@ -142,17 +131,11 @@ def test_what_lies_below(here, there):
 def test_data_sets_of_every_layout(here, there, layout):
     found = []
     for address in (here, there):
-        given = CollectionConfig(layout=layout, path=f"{address}/{LAYOUTS[layout]}")
         with RawFiles() as files:
-            checks = {"check_files": True, "sizes_of": files.sizes}
-            found.append(told(_read_collection("given", given, checks), address))
-            paths = [
-                path
-                for column in ("mxl_path", "mid_path", "audio_path")
-                for path in found[-1][0].get(column, [])
-                if path
-            ]
-            assert all(files.sizes(path.replace("AT", str(address)) for path in paths))
+            parsed = read_layout(layout, f"{address}/{LAYOUTS[layout]}", sizes_of=files.sizes)
+            found.append(told(parsed, address))
+            columns = [parsed.columns.get(f"{kind}_path", []) for kind in ("mxl", "mid", "audio")]
+            assert all(files.sizes(path for paths in columns for path in paths if path))
     assert found[0] == found[1]
     assert len(found[0][0]["id"]) == (2 if layout in ("lakh", "labelled_scores") else 1)
 
@@ -208,31 +191,23 @@ def run(*words):
     return done.exit_code, done.output + (done.stderr or "")
 
 
+def interleave(source, out):
+    code, said = run("convert", source, "--workers", "1", "--to", "interleaved", "--out", out)
+    assert code == 0, said
+    return said
+
+
 def test_convert_reads_from_there(here, there, tmp_path):
     outs = []
     for number, address in enumerate((here, there)):
         out = tmp_path / f"out{number}"
-        code, said = run(
-            "convert", f"{address}/labelled", "--workers", "1", "--to", "interleaved", "--out", out
-        )
-        assert code == 0, said
-        kept = {name: data for name, data in files_of(out).items() if name.endswith(".abc")}
-        outs.append(kept)
+        interleave(f"{address}/labelled", out)
+        outs.append({name: data for name, data in files_of(out).items() if name.endswith(".abc")})
         assert "empty_file" in (out / "rejected.tsv").read_text()
     assert outs[0] == outs[1]
     assert sorted(outs[0]) == ["jig/a.abc", "reel/b.abc"]
-    code, said = run(
-        "convert", f"{there}/labelled", "--workers", "1", "--to", "interleaved", "--out", out
-    )
-    assert code == 0, said
-    assert "(2 there already)" in said
-    single = f"{there}/labelled/jig/a.abc"
-    assert (
-        run("convert", single, "--workers", "1", "--to", "interleaved", "--out", tmp_path / "one")[
-            0
-        ]
-        == 0
-    )
+    assert "(2 there already)" in interleave(f"{there}/labelled", out)
+    interleave(f"{there}/labelled/jig/a.abc", tmp_path / "one")
     assert (tmp_path / "one/a.abc").is_file()
     code, said = run("convert", f"{there}/none", "--to", "abc", "--out", tmp_path / "two")
     assert code == 1
@@ -246,15 +221,11 @@ def test_sources_keep_their_places_to_each_other(here, there):
         assert [path.name for path in folder.iterdir() if path.suffix == ".ABC"] == ["b.ABC"]
         kept = folder
     assert not kept.exists()
-    with (
-        pytest.raises(ConfigError, match="name them in two commands"),
-        local_sources([*given, str(here)]),
-    ):
+    mixed = pytest.raises(ConfigError, match="name them in two commands")
+    with mixed, local_sources([*given, str(here)]):
         pass
-    with (
-        pytest.raises(DataError, match=f"^{there}/own/x.npy: bad$"),
-        local_sources([f"{there}/own/x.npy"]) as [copy],
-    ):
+    bad = pytest.raises(DataError, match=f"^{there}/own/x.npy: bad$")
+    with bad, local_sources(given[:1]) as [copy]:
         raise DataError(f"{copy}: bad")
 
 
@@ -263,10 +234,9 @@ def test_figures_of_embeddings_that_lie_there(here, there, tmp_path):
     folder = tmp_path / "e"
     for side in ("a", "b"):
         for number in range(3):
-            put(folder / side / f"{number}.npy", b"")
-            np.save(
-                folder / side / f"{number}.npy", np.eye(3, dtype=np.float32)[number : number + 1]
-            )
+            (folder / side).mkdir(parents=True, exist_ok=True)
+            row = np.eye(3, dtype=np.float32)[number : number + 1]
+            np.save(folder / side / f"{number}.npy", row)
     expected = run("evaluate", folder / "a", folder / "b")
     assert expected[0] == 0, expected[1]
     if "://" in there:

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+import samples
 from data.pool_tasks import end_at_once, obey
+from raw_corpus import files_of
 
 from clamp3.data.file_conversion import convert_bytes, convert_files, form_of, running
 from clamp3.data.file_conversion.ledger import Ledger, Record
@@ -38,16 +40,13 @@ def convert(sources: Path | list[Path], out: Path, target: str = "abc", **option
 
 def tree(folder: Path) -> dict[str, bytes]:
     """Every visible file and its content."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-    return {name: data for name, data in found.items() if not name.startswith(".clamp3")}
+    found = files_of(folder).items()
+    return {name: data for name, data in found if not name.startswith(".clamp3")}
 
 
 def put(folder: Path, files: dict[str, bytes | str]) -> Path:
     for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        samples.put(folder, name, content)
     return folder
 
 
@@ -205,10 +204,8 @@ def test_a_folder_that_cannot_be_read_is_rejected(tmp_path, monkeypatch):
 
     monkeypatch.setattr("clamp3.data.file_conversion.listing.os.scandir", refuse)
     report = convert(tmp_path / "in", tmp_path / "out")
-    assert report.rejected["closed"] == (
-        "unreadable_folder",
-        "the folder cannot be read: Permission denied",
-    )
+    reason = "the folder cannot be read: Permission denied"
+    assert report.rejected["closed"] == ("unreadable_folder", reason)
     assert (report.files_in, report.files_out) == (2, 1)
 
 
@@ -424,11 +421,9 @@ def test_a_fault_of_the_program_costs_one_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr("clamp3.data.file_conversion.jobs.convert_bytes", fail)
     report = convert(put(tmp_path / "in", {"a.mxl": SCORE, "b.mxl": OTHER}), tmp_path / "out")
-    assert report.rejected["b.mxl"].kind == "internal_error"
-    assert (
-        "ZeroDivisionError: a fault (test_file_conversion.py, line"
-        in report.rejected["b.mxl"].reason
-    )
+    kind, reason = report.rejected["b.mxl"]
+    assert kind == "internal_error"
+    assert "ZeroDivisionError: a fault (test_file_conversion.py, line" in reason
     assert report.made == 1
 
 

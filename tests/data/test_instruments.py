@@ -79,9 +79,5 @@ def test_order_and_repeats_of_tracks_do_not_matter(programs):
 
 
 def test_joining():
-    assert [join_words(list(words)) for words in ("", "a", "ab", "abc")] == [
-        "",
-        "a",
-        "a and b",
-        "a, b and c",
-    ]
+    joined = [join_words(list(words)) for words in ("", "a", "ab", "abc")]
+    assert joined == ["", "a", "a and b", "a, b and c"]

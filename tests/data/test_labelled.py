@@ -1,7 +1,7 @@
 """Labelled music: the label is the folder, or the start of the name."""
 
 import pytest
-from samples import LEADSHEET, MIDI, put
+from samples import LEADSHEET, MIDI, fault, put
 
 from clamp3.data.labelled import parse_labelled
 from clamp3.formats.modality import Modality
@@ -13,15 +13,11 @@ def parse(folder, modality=Modality.PERFORMANCE):
 
 
 def test_a_folder_is_a_label(tmp_path):
-    put(tmp_path, "genres/blues/blues.00000.wav", "RIFF")
-    put(tmp_path, "genres/hip hop/01.wav", "RIFF")
-    columns = parse(tmp_path, Modality.RECORDING).columns
-    assert columns == {
+    names = ("genres/blues/blues.00000.wav", "genres/hip hop/01.wav")
+    paths = [str(put(tmp_path, name, "RIFF")) for name in names]
+    assert parse(tmp_path, Modality.RECORDING).columns == {
         "id": ["mine/blues_blues.00000", "mine/hip hop_01"],
-        "audio_path": [
-            str(tmp_path / "genres/blues/blues.00000.wav"),
-            str(tmp_path / "genres/hip hop/01.wav"),
-        ],
+        "audio_path": paths,
         "genres": [["blues"], ["hip hop"]],
         "text": ["blues", "hip hop"],
     }
@@ -66,11 +62,10 @@ def test_faults_cost_their_file(tmp_path, name, content, kind):
     put(tmp_path, name, content)
     parsed = parse(tmp_path)
     assert parsed.columns["id"] == ["mine/jazz_1"]
-    assert [(row.kind, row.reason.split(": ")[0]) for row in parsed.rejected] == [(kind, name)]
+    assert fault(parsed)[:2] == (kind, name)
 
 
 def test_abc_that_is_no_text_is_rejected(tmp_path):
     put(tmp_path, "a/1.abc", b"\xff\xfe\x00")
     put(tmp_path, "a/2.abc", LEADSHEET)
-    (reject,) = parse(tmp_path, Modality.SCORE).rejected
-    assert reject.kind == "bad_value"
+    assert fault(parse(tmp_path, Modality.SCORE))[0] == "bad_value"

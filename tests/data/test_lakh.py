@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from samples import MIDI, lakh_clean, lakh_full, lakh_matched, md5, put
+from samples import MIDI, fault, lakh_clean, lakh_full, lakh_matched, md5, put
 
 from clamp3.data.lakh import parse_lakh
 from clamp3.errors import DataError
@@ -39,14 +39,9 @@ def test_lmd_matched_without_its_lists(tmp_path):
 
 def test_the_clean_subset_tells_artist_and_title(tmp_path):
     columns = parse_lakh(lakh_clean(tmp_path).path).columns
-    assert columns["id"] == [
-        "lakh/AC_DC - Symphony No.4",
-        "lakh/AC_DC - Symphony No.5",
-        "lakh/AC_DC - Yesterday",
-        "lakh/The Beatles - Symphony No.4",
-        "lakh/The Beatles - Symphony No.5",
-        "lakh/The Beatles - Yesterday",
-    ]
+    titles = ("Symphony No.4", "Symphony No.5", "Yesterday")
+    artists = ("AC_DC", "The Beatles")
+    assert columns["id"] == [f"lakh/{artist} - {title}" for artist in artists for title in titles]
     assert columns["artists"][2:4] == ["AC DC", "The Beatles"]
     assert columns["mid_path"][5].endswith("clean_midi/The Beatles/Yesterday.mid")
     assert columns["text"][5] == "Title: Yesterday. Artist: The Beatles"
@@ -65,11 +60,8 @@ def test_strangers_in_a_tree_are_rejected(tmp_path, name):
     path = lakh_full(tmp_path).path
     put(path, name, MIDI)
     parsed = parse_lakh(path)
-    ((kind, reason),) = [(row.kind, row.reason) for row in parsed.rejected]
-    assert (kind, reason) == (
-        "bad_path",
-        f"{name}: lies elsewhere than the other files of lmd_full",
-    )
+    why = "lies elsewhere than the other files of lmd_full"
+    assert fault(parsed) == ("bad_path", name, why)
     assert len(parsed.columns["id"]) == 10
 
 
@@ -84,10 +76,10 @@ def test_what_is_no_music_is_passed_over(tmp_path):
     ("content", "message"),
     [
         ("", "empty"),
-        ("{", "not JSON"),
-        ("[]", "JSON list; expected {track"),
-        (json.dumps({TRACK: 0.5}), f"{TRACK} has 0.5; expected"),
-        (json.dumps({TRACK: {md5(1): "likely"}}), "has .*likely.*; expected"),
+        ("{", "Invalid JSON.*; expected {track"),
+        ("[]", r"should be an object, found \[\]; expected {track"),
+        (json.dumps({TRACK: 0.5}), f"{TRACK}: .*, found 0.5; expected"),
+        (json.dumps({TRACK: {md5(1): "likely"}}), f"{TRACK}, {md5(1)}: .*'likely'; expected"),
     ],
 )
 def test_a_damaged_list_of_scores_is_an_error(tmp_path, content, message):

@@ -3,7 +3,7 @@
 from itertools import permutations
 
 import pytest
-from samples import SAMPLES
+from samples import SAMPLES, put
 
 from clamp3.config import LAYOUTS
 from clamp3.data.catalog import SCHEMA
@@ -70,6 +70,21 @@ def test_another_data_set_is_named(tmp_path, layout, given):
     path = SAMPLES[given](tmp_path).path
     with pytest.raises(DataError, match=rf"It looks like .*{GUESSES[given]}"):
         read_layout(layout, path)
+
+
+@pytest.mark.parametrize("layout", GUESSES)
+@pytest.mark.parametrize(
+    ("content", "guess"),
+    [
+        ('{"id": "a", "filepaths": ["a.abc"]}', "a training manifest"),
+        ("path,metadata,mxl,is_user_pro", r"PDMX\.csv"),
+        ('[{"id": "a"}]', "a JSON array"),
+    ],
+)
+def test_other_files_are_recognised(tmp_path, layout, content, guess):
+    told = "no column " if LAYOUTS[layout] == "audio" else "no line is an object with "
+    with pytest.raises(DataError, match=f"{told}.*It looks like {guess}"):
+        read_layout(layout, put(tmp_path, "list", content))
 
 
 @pytest.mark.parametrize("layout", GUESSES)

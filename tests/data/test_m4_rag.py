@@ -1,28 +1,11 @@
 """Training manifests from elsewhere: CLaMP 3's and CLaMP 2's lines, and what is wrong with them."""
 
-import json
-
 import pytest
-from samples import SAMPLES, put
+from samples import CLAMP3, SAMPLES, fault, put, reading
 
 from clamp3.data.m4_rag import parse_m4_rag
 from clamp3.errors import DataError
 
-CLAMP3 = {
-    "id": "-dQw4w9WgXc",
-    "filepaths": ["abc/1.abc", "mtf/1.mtf"],
-    "title": "Ode",
-    "artists": "B",
-    "region": "Germany",
-    "language": "German",
-    "genres": ["classical"],
-    "tags": ["ode", "choir"],
-    "background": "Hintergrund.",
-    "analysis": "Analyse.",
-    "description": "Beschreibung.",
-    "scene": "Ort.",
-    "translations": {"language": "English", "background": "Background."},
-}
 CLAMP2 = {
     "filepaths": ["abc/2.abc"],
     "title": "Jig",
@@ -37,12 +20,7 @@ def parse(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("abc/1.abc", "mtf/1.mtf", "abc/2.abc"):
         put(tmp_path, name, "X:1")
-
-    def run(*lines, **options):
-        lines = [line if isinstance(line, str) else json.dumps(line) for line in lines]
-        return parse_m4_rag(put(tmp_path, "train.jsonl", "\n".join(lines) + "\n"), **options)
-
-    return run
+    return reading(parse_m4_rag, tmp_path / "train.jsonl")
 
 
 def test_lines_of_both_models(parse):
@@ -82,9 +60,8 @@ def test_one_summary_need_not_stand_in_a_list(parse):
 def test_faults_cost_their_line(parse, line, kind, reason):
     parsed = parse(CLAMP3, line)
     assert parsed.columns["id"] == ["-dQw4w9WgXc"]
-    ((found, why),) = [(row.kind, row.reason) for row in parsed.rejected]
-    assert found == kind
-    assert why.startswith("line 2: ")
+    *found, why = fault(parsed)
+    assert found == [kind, "line 2"]
     assert reason in why
 
 
@@ -95,18 +72,13 @@ def test_files_are_looked_for_unless_told_otherwise(parse):
 
 
 def test_the_public_metadata_are_joined_with_files_by_id(parse, tmp_path):
-    for suffix in ("abc", "npy"):
-        put(tmp_path, f"music/a/-dQw4w9WgXc.{suffix}", "x")
+    names = [f"music/a/-dQw4w9WgXc.{suffix}" for suffix in ("abc", "npy")]
+    files = [str(put(tmp_path, name, "x")) for name in names]
     bare = {key: value for key, value in CLAMP3.items() if key != "filepaths"}
     parsed = parse(bare, bare | {"id": "other"}, music=tmp_path / "music")
-    ((line,), (reject,)) = (parsed.columns["line"], parsed.rejected)
-    assert line["filepaths"] == [
-        str(tmp_path / f"music/a/-dQw4w9WgXc.{suffix}") for suffix in ("abc", "npy")
-    ]
-    assert (reject.kind, reject.reason) == (
-        "no_music",
-        "line 2: no filepaths, and no file is called other",
-    )
+    (line,) = parsed.columns["line"]
+    assert line["filepaths"] == files
+    assert fault(parsed) == ("no_music", "line 2", "no filepaths, and no file is called other")
 
 
 def test_other_files_are_recognised(parse, tmp_path):

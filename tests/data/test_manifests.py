@@ -4,6 +4,7 @@ import json
 
 import pyarrow as pa
 import pytest
+from samples import CLAMP3, reading
 
 from clamp3.config import ManifestConfig
 from clamp3.data.catalog import SCHEMA
@@ -13,21 +14,7 @@ from clamp3.data.rejected import Rejected, read_rejected, write_rejected
 from clamp3.errors import DataError
 from clamp3.files import sha256_of, write_table
 
-KEYS = [
-    "id",
-    "filepaths",
-    "title",
-    "artists",
-    "region",
-    "language",
-    "genres",
-    "tags",
-    "background",
-    "analysis",
-    "description",
-    "scene",
-    "translations",
-]
+KEYS = list(CLAMP3)
 COLLECTIONS = ["pdmx", "wikimt_x", "midicaps"]
 LISTS = {"genres", "tags", "instruments", "programs", "subsets"}
 
@@ -74,10 +61,8 @@ def build(tmp_path, monkeypatch):
             parts[store] = []
             for number, chosen in enumerate((ids[::2], ids[1::2])):
                 part = tmp_path.joinpath("data", store, f"part-{number:05d}-of-00002.parquet")
-                table = pa.table(
-                    {"id": pa.array(chosen, pa.string()), COLUMN[store]: ["text"] * len(chosen)}
-                )
-                write_table(part, table)
+                rows = {"id": pa.array(chosen, pa.string()), COLUMN[store]: ["text"] * len(chosen)}
+                write_table(part, pa.table(rows))
                 parts[store].append(part.relative_to(tmp_path))
         build_manifests(
             [tmp_path / "data/catalog/part.parquet"],
@@ -196,12 +181,7 @@ def test_books_that_do_not_balance_are_an_error(build, tmp_path, change, message
 
 @pytest.fixture
 def read(tmp_path):
-    def run(*rows):
-        text = "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows)
-        (tmp_path / "train.jsonl").write_text(text, encoding="utf-8")
-        return read_manifest(tmp_path / "train.jsonl")
-
-    return run
+    return reading(read_manifest, tmp_path / "train.jsonl")
 
 
 def test_own_lines_come_back(build):
@@ -213,22 +193,7 @@ def test_own_lines_come_back(build):
 
 
 def test_a_line_of_the_original_training_data(read):
-    row = {
-        "id": "0001",
-        "filepaths": ["abc/1.abc", "mtf/1.mtf"],
-        "title": "Ode",
-        "artists": "B",
-        "region": "Germany",
-        "language": "German",
-        "genres": ["classical"],
-        "tags": ["ode", "choir"],
-        "background": "…",
-        "analysis": "…",
-        "description": "…",
-        "scene": "…",
-        "translations": {"language": "English", "background": "…"},
-    }
-    assert read(row) == [row]
+    assert read(CLAMP3) == [CLAMP3]
 
 
 def test_a_line_of_the_lora_project(read):
@@ -262,7 +227,7 @@ def test_an_empty_file_and_empty_lines(read):
     ("row", "message"),
     [
         ("{nonsense", "not JSON"),
-        ([1], "list, expected an object"),
+        ("[1]", "list, expected an object"),
         ({"id": "x"}, "no filepaths"),
         ({"filepaths": []}, "no filepaths"),
         ({"filepaths": [""]}, "expected a list of paths"),

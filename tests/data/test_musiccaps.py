@@ -1,7 +1,7 @@
 """MusicCaps: the clips of the evaluation set that are still to be had."""
 
 import pytest
-from samples import MUSICCAPS_COLUMNS, csv_lines, musiccaps, put
+from samples import MUSICCAPS_COLUMNS, csv_lines, fault, musiccaps, put, reading
 
 from clamp3.data.musiccaps import parse_musiccaps
 
@@ -22,15 +22,15 @@ ROW = {
 def parse(tmp_path):
     put(tmp_path, "wav/-0Gj8-vB1q4.wav", "RIFF")
 
-    def run(*rows, **options):
-        table = csv_lines(MUSICCAPS_COLUMNS, [row.values() for row in rows])
-        return parse_musiccaps(put(tmp_path, "musiccaps-public.csv", table), **options)
+    def table(rows):
+        return csv_lines(MUSICCAPS_COLUMNS, [row.values() for row in rows])
 
-    return run
+    return reading(parse_musiccaps, tmp_path / "musiccaps-public.csv", table)
 
 
 def test_a_row(parse, tmp_path):
-    assert {name: values[0] for name, values in parse(ROW).columns.items()} == {
+    (piece,) = parse(ROW).pieces()
+    assert piece == {
         "id": "musiccaps/-0Gj8-vB1q4",
         "audio_path": str(tmp_path / "wav/-0Gj8-vB1q4.wav"),
         "tags": ["low quality", "it's slow"],
@@ -75,13 +75,11 @@ def test_names_of_sound_files(parse, tmp_path, name):
 def test_faults_cost_their_row(parse, change, kind, reason):
     parsed = parse(ROW, ROW | {"ytid": "y1234567890"} | change)
     assert parsed.columns["id"] == ["musiccaps/-0Gj8-vB1q4"]
-    ((found, why),) = [(reject.kind, reject.reason) for reject in parsed.rejected]
-    assert found == kind
-    assert why.startswith("row 3: ")
+    *found, why = fault(parsed)
+    assert found == [kind, "row 3"]
     assert reason in why
 
 
 def test_two_files_of_one_clip_are_not_guessed_between(parse, tmp_path):
     put(tmp_path, "mp3/-0Gj8-vB1q4.mp3", "ID3")
-    (reject,) = parse(ROW).rejected
-    assert reject.kind == "ambiguous_files"
+    assert fault(parse(ROW))[0] == "ambiguous_files"

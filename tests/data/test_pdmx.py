@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pdmx_rows import BARE, COLUMNS, FULL, OLD_COLUMNS, row, write_csv
+from samples import fault, put
 
 from clamp3.data.pdmx import parse_pdmx
 from clamp3.errors import DataError
@@ -139,10 +140,10 @@ def test_one_file_is_enough(parse, mxl, mid):
 def test_faults_cost_the_row_they_stand_in(parse, changes, kind, reason):
     parsed = parse([titled("Qm0"), titled("Qm1", **changes), titled("Qm2")])
     assert parsed.columns["id"] == ["pdmx/Qm0", "pdmx/Qm2"]
-    (reject,) = parsed.rejected
-    assert (reject.stage, reject.kind) == ("parse", kind)
-    assert reject.id in ("pdmx/Qm1", "pdmx/row 3")
-    assert re.match("row 3: .*" + reason, reject.reason), reject.reason
+    *found, why = fault(parsed)
+    assert found == [kind, "row 3"]
+    assert re.search(reason, why), why
+    assert parsed.rejected[0].id in ("pdmx/Qm1", "pdmx/row 3")
 
 
 def test_a_row_without_any_name(parse):
@@ -219,9 +220,7 @@ def test_subsets_leave_rows_out_and_reject_none(parse):
 
 def test_files_are_looked_for_only_when_asked(parse, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    score = tmp_path / "data/pdmx/mxl/1/11/Qm1.mxl"
-    score.parent.mkdir(parents=True)
-    score.write_bytes(b"12345")
+    put(tmp_path, "data/pdmx/mxl/1/11/Qm1.mxl", "12345")
     rows = [titled("Qm1"), titled("Qm2"), titled("Qm3", mid="NA")]
     assert len(parse(rows).columns["id"]) == 3
     parsed = parse(rows, check_files=True)

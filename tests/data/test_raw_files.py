@@ -1,7 +1,6 @@
 """A corpus in archives and elsewhere makes the same tables; hostile and broken archives do not."""
 
 import gzip
-import io
 import json
 import os
 import shutil
@@ -10,10 +9,19 @@ import tarfile
 import threading
 import time
 import zipfile
+from contextlib import contextmanager
 
 import fsspec
 import pytest
-from raw_corpus import NAMES, files_of, run_stages, write_pdmx, write_tar, write_zip
+from raw_corpus import (
+    NAMES,
+    files_of,
+    run_stages,
+    use_bucket,
+    write_pdmx,
+    write_tar,
+    write_zip,
+)
 from s3_server import s3_server
 
 from clamp3.data.raw_files import archive_index, places
@@ -48,17 +56,28 @@ def expected(corpus, tmp_path_factory):
     return made
 
 
-def part(files, folder):
-    return {name: data for name, data in files.items() if name.startswith(f"{folder}/")}
-
-
 def as_published(corpus, folder, suffix):
     """PDMX.csv beside an archive for each folder, as on Zenodo."""
-    files = files_of(corpus)
-    (folder / "PDMX.csv").write_bytes(files["PDMX.csv"])
-    for name in ("mxl", "mid"):
-        write(folder / f"{name}{suffix}", part(files, name))
+    folder.mkdir()
+    shutil.copy(corpus / "PDMX.csv", folder)
+    for kind in ("mxl", "mid"):
+        own = files_of(corpus / kind).items()
+        write(folder / f"{kind}{suffix}", {f"{kind}/{name}": data for name, data in own})
     return folder
+
+
+def upload(address, files):
+    system = fsspec.filesystem(address.partition(":")[0])
+    for name, data in files.items():
+        system.pipe_file(f"{address}/{name}", data)
+
+
+@contextmanager
+def changed(path):
+    """The bytes of a file, to be changed in the block."""
+    data = bytearray(path.read_bytes())
+    yield data
+    path.write_bytes(data)
 
 
 def write(path, files):
@@ -69,12 +88,10 @@ def write(path, files):
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tgz", ".zip"])
 def test_archives_beside_the_csv_give_the_same_tables(corpus, expected, tmp_path, suffix):
-    folder = tmp_path / "pdmx"
-    folder.mkdir()
-    assert run_stages(str(as_published(corpus, folder, suffix)), tmp_path) == expected
-    assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["PDMX.csv", f"mid{suffix}", f"mxl{suffix}"]
-    ), "nothing is unpacked there"
+    folder = as_published(corpus, tmp_path / "pdmx", suffix)
+    assert run_stages(str(folder), tmp_path) == expected
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"PDMX.csv", f"mid{suffix}", f"mxl{suffix}"}, "nothing is unpacked there"
 
 
 @pytest.mark.parametrize("name", ["PDMX.tar", "PDMX.tar.gz", "PDMX.zip"])
@@ -90,10 +107,9 @@ def test_one_archive_of_everything_gives_the_same_tables(corpus, expected, tmp_p
 @pytest.fixture
 def memory(corpus):
     """An address in fsspec's memory file system, and its files."""
-    system = fsspec.filesystem("memory")
-    for path, data in files_of(corpus).items():
-        system.pipe_file(f"/bucket/PDMX/{path}", data)
+    upload("memory://bucket/PDMX", files_of(corpus))
     yield "memory://bucket/PDMX"
+    system = fsspec.filesystem("memory")
     system.store.clear()
     system.pseudo_dirs[:] = [""]
 
@@ -106,13 +122,9 @@ def test_a_place_elsewhere_gives_the_same_tables(memory, corpus, tmp_path, check
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".zip"])
 def test_archives_elsewhere_give_the_same_tables(corpus, expected, tmp_path, suffix):
-    local = tmp_path / "local"
-    local.mkdir()
-    as_published(corpus, local, suffix)
-    system = fsspec.filesystem("memory")
-    for name, data in files_of(local).items():
-        system.pipe_file(f"/archives{suffix}/{name}", data)
-    assert run_stages(f"memory://archives{suffix}", tmp_path) == expected
+    address = f"memory://archives{suffix}"
+    upload(address, files_of(as_published(corpus, tmp_path / "local", suffix)))
+    assert run_stages(address, tmp_path) == expected
 
 
 def test_file_urls_are_paths(corpus, expected, tmp_path):
@@ -145,12 +157,9 @@ def test_lists_of_collections_lie_there_too(corpus, tmp_path, memory):
 
     packed = write_zip(tmp_path / "packed.zip", files_of(whole))
     assert run_stages(str(packed), tmp_path, collections=collections(packed)) == here
-    system = fsspec.filesystem("memory")
-    for path, data in files_of(whole).items():
-        if "lmd_full" not in path:
-            system.pipe_file(f"/bucket/PDMX/{path}", data)
+    files = {path: data for path, data in files_of(whole).items() if "lmd_full" not in path}
     lakh = write_tar(tmp_path / "lmd_full.tar", files_of(whole / "caps" / "lmd_full"))
-    system.pipe_file("/bucket/PDMX/caps/lmd_full.tar", lakh.read_bytes())
+    upload(memory, files | {"caps/lmd_full.tar": lakh.read_bytes()})
     assert run_stages(memory, tmp_path, collections=collections(memory)) == here
 
 
@@ -177,12 +186,10 @@ def test_members_in_any_order_and_in_a_folder_or_not(tmp_path, suffix):
         assert archive.size(name) == len(files[name])
         assert archive.read(name.removeprefix("a/"), 5000, RATIO) == files[name]
     assert archive.size("3.mid") is None
-    assert sorted(archive.names()) == sorted(name.removeprefix("a/") for name in files)
+    assert sorted(archive.names_below("")) == sorted(name.removeprefix("a/") for name in files)
     assert refused(path, "3.mid")[0] == "missing_file"
-    assert refused(path, "ü ñ.mid") == (
-        "too_large",
-        "a file of 1500 bytes; expected at most 1000",
-    )
+    said = "a file of 1500 bytes; expected at most 1000"
+    assert refused(path, "ü ñ.mid") == ("too_large", said)
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".zip"])
@@ -190,7 +197,7 @@ def test_names_that_lead_out_are_passed_over(tmp_path, suffix, caplog):
     bad = ["/etc/passwd", "../x.mid", "a/../../x.mid", "a\\b.mid", "c:/x.mid", "a\nb.mid"]
     path = write(tmp_path / f"x{suffix}", dict.fromkeys(bad, b"bad") | {"ok/1.mid": b"good"})
     archive = Archive(str(path))
-    assert archive.names() == ["1.mid"]
+    assert archive.names_below("") == ["1.mid"]
     assert "6 members are passed over" in caplog.text
     for name in [*bad, "etc/passwd", "x.mid", "b.mid"]:
         assert archive.size(name) is None
@@ -199,17 +206,8 @@ def test_names_that_lead_out_are_passed_over(tmp_path, suffix, caplog):
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])
 def test_a_name_that_stands_twice_is_neither(tmp_path, suffix):
-    path = tmp_path / f"x{suffix}"
-    if suffix == ".tar":
-        with tarfile.open(path, "w") as opened:
-            for content in (b"first", b"second"):
-                info = tarfile.TarInfo("1.mid")
-                info.size = len(content)
-                opened.addfile(info, io.BytesIO(content))
-    else:
-        with zipfile.ZipFile(path, "w") as opened:
-            opened.writestr("1.mid", b"first")
-            opened.writestr("./1.mid", b"second")
+    names = ("1.mid", "1.mid" if suffix == ".tar" else "./1.mid")
+    path = write(tmp_path / f"x{suffix}", zip(names, (b"first", b"second"), strict=True))
     kind, reason = refused(path, "1.mid")
     assert (kind, "one of several members of this name" in reason) == ("bad_member", True)
 
@@ -218,10 +216,7 @@ def test_a_name_that_stands_twice_is_neither(tmp_path, suffix):
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
 def test_links_and_devices_are_not_followed(tmp_path, kind, mode):
     path = tmp_path / ("x.tar" if mode == "w" else "x.tar.gz")
-    with tarfile.open(path, mode) as opened:
-        info = tarfile.TarInfo("1.mid")
-        info.type, info.linkname = kind, "/etc/passwd"
-        opened.addfile(info)
+    write_tar(path, {"1.mid": {"type": kind, "linkname": "/etc/passwd"}}, mode)
     assert refused(path, "1.mid")[0] == "bad_member"
 
 
@@ -233,9 +228,8 @@ def test_zip_links_encrypted_members_and_other_methods_are_refused(tmp_path):
         opened.writestr(link, "/etc/passwd")
         opened.writestr("lzma.mid", b"x" * 99, zipfile.ZIP_LZMA)
         opened.writestr("secret.mid", b"x")
-    data = bytearray(path.read_bytes())
-    data[data.rindex(b"PK\x01\x02") + 8] |= 1
-    path.write_bytes(data)
+    with changed(path) as data:
+        data[data.rindex(b"PK\x01\x02") + 8] |= 1
     assert "a link" in refused(path, "link.mid")[1]
     assert "method 14" in refused(path, "lzma.mid")[1]
     assert "encrypted" in refused(path, "secret.mid")[1]
@@ -245,21 +239,17 @@ def test_zip_bombs_are_not_unpacked(tmp_path):
     path = write_zip(tmp_path / "x.zip", {"bomb.mid": bytes(10_000_000), "liar.mid": bytes(9_999)})
     assert refused(path, "bomb.mid", max_bytes=10**9)[0] == "too_large"
     # One that says it were small is cut off where it goes on, and fails its check.
-    data = bytearray(path.read_bytes())
-    at = data.rindex(b"PK\x01\x02") + 24
-    data[at : at + 4] = (10).to_bytes(4, "little")
-    path.write_bytes(data)
-    assert refused(path, "liar.mid") == (
-        "bad_member",
-        f"{path}: liar.mid: 11 bytes, expected 10",
-    )
+    with changed(path) as data:
+        at = data.rindex(b"PK\x01\x02") + 24
+        data[at : at + 4] = (10).to_bytes(4, "little")
+    said = f"{path}: liar.mid: 11 bytes, expected 10"
+    assert refused(path, "liar.mid") == ("bad_member", said)
 
 
 def test_a_flipped_byte_costs_a_zip_member_alone(tmp_path):
     path = write_zip(tmp_path / "x.zip", {"1.mid": b"abc" * 99, "2.mid": bytes(range(256))})
-    data = bytearray(path.read_bytes())
-    data[data.index(b"2.mid") + 60] ^= 255
-    path.write_bytes(data)
+    with changed(path) as data:
+        data[data.index(b"2.mid") + 60] ^= 255
     assert read(path, "1.mid") == b"abc" * 99
     assert refused(path, "2.mid")[0] == "bad_member"
 
@@ -286,18 +276,16 @@ def test_an_archive_that_was_cut_is_damaged(tmp_path, suffix):
 
 def test_a_tar_that_is_overwritten_in_the_middle_is_damaged(tmp_path):
     path = write_tar(tmp_path / "x.tar", {f"{number}.mid": b"x" * 700 for number in range(60)})
-    data = bytearray(path.read_bytes())
-    data[1536 * 30 : 1536 * 30 + 600] = os.urandom(600)
-    path.write_bytes(data)
+    with changed(path) as data:
+        data[1536 * 30 : 1536 * 30 + 600] = os.urandom(600)
     with pytest.raises(DataError, match="damaged"):
         Archive(str(path))
 
 
 def test_a_wrong_gzip_checksum_is_found(tmp_path):
     path = write_tar(tmp_path / "x.tar.gz", {"1.mid": b"x" * 700}, "w:gz")
-    data = bytearray(path.read_bytes())
-    data[-5] ^= 1
-    path.write_bytes(data)
+    with changed(path) as data:
+        data[-5] ^= 1
     with pytest.raises(DataError, match="damaged"):
         Archive(str(path))
 
@@ -422,26 +410,19 @@ def test_what_is_watched(tmp_path, monkeypatch):
 def test_a_folder_that_is_there_goes_before_the_archive(tmp_path):
     write_tar(tmp_path / "mid.tar", {"mid/1/a.mid": b"packed", "mid/2/b.mid": b"packed"})
     (tmp_path / "mid" / "1").mkdir(parents=True)
-    with RawFiles() as files, pytest.raises(FormatError, match="no such file"):
-        files.fetch(f"{tmp_path}/mid/1/a.mid")
-    with RawFiles() as files, pytest.raises(FormatError, match="no such file"):
-        files.fetch(f"{tmp_path}/mid/2/b.mid")
-    with RawFiles() as files, pytest.raises(FormatError, match="not a file"):
-        files.fetch(f"{tmp_path}/mid/1")
+    for name, said in (("1/a.mid", "no such"), ("2/b.mid", "no such"), ("1", "not a")):
+        with RawFiles() as files, pytest.raises(FormatError, match=f"{said} file"):
+            files.fetch(f"{tmp_path}/mid/{name}")
 
 
 def test_local_copy_speaks_of_the_address(tmp_path, memory):
     for address in (memory, str(write_zip(tmp_path / "x.zip", {"PDMX.csv": b"a"}))):
-        with (
-            pytest.raises(DataError, match=f"^{address}/PDMX.csv: wrong$"),
-            local_copy(f"{address}/PDMX.csv") as path,
-        ):
+        wrong = pytest.raises(DataError, match=f"^{address}/PDMX.csv: wrong$")
+        with wrong, local_copy(f"{address}/PDMX.csv") as path:
             raise DataError(f"{path}: wrong")
         assert not path.exists()
-        with (
-            pytest.raises(DataError, match=f"^{address}/none.csv: no such file$"),
-            local_copy(f"{address}/none.csv"),
-        ):
+        missing = pytest.raises(DataError, match=f"^{address}/none.csv: no such file$")
+        with missing, local_copy(f"{address}/none.csv"):
             pass
 
 
@@ -556,20 +537,11 @@ def s3():
 @pytest.fixture
 def bucket(s3, corpus, monkeypatch):
     """The corpus in a bucket: in folders, and in archives."""
-    endpoint, _ = s3
-    settings = {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
+    use_bucket(monkeypatch, s3[0])
     system = fsspec.filesystem("s3")
     if not system.exists("s3://music"):
         system.mkdir("s3://music")
-        for path, data in files_of(corpus).items():
-            system.pipe_file(f"s3://music/PDMX/{path}", data)
+        upload("s3://music/PDMX", files_of(corpus))
     return system
 
 
@@ -578,14 +550,11 @@ def bucket(s3, corpus, monkeypatch):
 def test_a_bucket_gives_the_same_tables(bucket, corpus, expected, tmp_path):
     assert run_stages("s3://music/PDMX", tmp_path) == expected
     for suffix in (".tar", ".tar.gz", ".zip"):
-        local = tmp_path / f"local{suffix}"
-        local.mkdir()
-        for name, data in files_of(as_published(corpus, local, suffix)).items():
-            bucket.pipe_file(f"s3://music/packed{suffix}/{name}", data)
+        local = as_published(corpus, tmp_path / f"local{suffix}", suffix)
+        upload(f"s3://music/packed{suffix}", files_of(local))
         assert run_stages(f"s3://music/packed{suffix}", tmp_path) == expected
-    bucket.pipe_file(
-        "s3://music/PDMX.zip", write_zip(tmp_path / "x.zip", files_of(corpus)).read_bytes()
-    )
+    packed = write_zip(tmp_path / "x.zip", files_of(corpus))
+    upload("s3://music", {"PDMX.zip": packed.read_bytes()})
     assert run_stages("s3://music/PDMX.zip", tmp_path) == expected
 
 

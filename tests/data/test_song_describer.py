@@ -1,7 +1,9 @@
 """Song Describer: one piece a track, with all its captions and its sound file."""
 
+from functools import partial
+
 import pytest
-from samples import SDD_COLUMNS, csv_lines, put, song_describer
+from samples import SDD_COLUMNS, csv_lines, fault, put, reading, song_describer
 
 from clamp3.data.song_describer import parse_song_describer
 
@@ -16,18 +18,13 @@ def changed(**values):
 @pytest.fixture
 def parse(tmp_path):
     put(tmp_path, "audio/34/1004034.2min.mp3", "ID3")
-
-    def run(*rows):
-        path = put(tmp_path, "song_describer.csv", csv_lines(SDD_COLUMNS, rows))
-        return parse_song_describer(path)
-
-    return run
+    table = partial(csv_lines, SDD_COLUMNS)
+    return reading(parse_song_describer, tmp_path / "song_describer.csv", table)
 
 
 def test_captions_of_one_track_are_its_lines(tmp_path):
     parsed = parse_song_describer(song_describer(tmp_path).path)
-    piece = {name: values[0] for name, values in parsed.columns.items()}
-    assert piece == {
+    assert parsed.pieces()[0] == {
         "id": "song_describer/1004030",
         "audio_path": str(tmp_path / "audio/30/1004030.2min.mp3"),
         "description": 'A “0” song, "slow" and sad\nA “5” song, "slow" and sad',
@@ -57,15 +54,13 @@ def test_a_caption_that_nobody_validated(parse):
 def test_faults_cost_their_row(parse, row, kind, reason):
     parsed = parse(ROW, row, changed(caption="Fast"))
     assert parsed.columns["description"] == ["Slow, sad\nFast"]
-    ((found, why),) = [(reject.kind, reject.reason) for reject in parsed.rejected]
-    assert found == kind
-    assert why.startswith("row 3: ")
+    *found, why = fault(parsed)
+    assert found == [kind, "row 3"]
     assert reason in why
 
 
 def test_of_two_files_the_one_at_its_path_counts(parse, tmp_path):
     put(tmp_path, "copies/1004034.mp3", "ID3")
-    (reject,) = parse(ROW).rejected
-    assert reject.kind == "ambiguous_files"
+    assert fault(parse(ROW))[0] == "ambiguous_files"
     put(tmp_path, "full/34/1004034.mp3", "ID3")
     assert parse(ROW).columns["audio_path"] == [str(tmp_path / "full/34/1004034.mp3")]

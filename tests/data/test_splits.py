@@ -42,7 +42,5 @@ def test_another_seed_deals_anew():
 def test_the_split_of_a_piece_stays_for_ever():
     splits = Splits(validation_share=0.06, test_share=0.2)
     known = [split_of(f"pdmx/Qm{number}", splits, 42) for number in range(12)]
-    assert (
-        " ".join(known)
-        == "test train test test validation train train validation train test train train"
-    )
+    expected = "test train test test validation train train validation train test train train"
+    assert known == expected.split()

@@ -80,27 +80,23 @@ def test_features_of_a_sliced_table(tmp_path):
     np.testing.assert_array_equal(store.get("c"), arrays[2])
 
 
-def test_an_unknown_piece_is_an_error(tmp_path):
-    store = Store(texts(tmp_path / "s", [{"a": "1"}]))
-    with pytest.raises(DataError, match=r"s: no piece 'b' among 1"):
-        store.get("b")
-
-
-def test_a_piece_that_stands_twice_is_an_error(tmp_path):
-    store = Store(texts(tmp_path / "s", [{"a": "1"}, {"a": "2"}]))
-    with pytest.raises(DataError, match="'a' stands in two rows"):
+@pytest.mark.parametrize(
+    ("parts", "column", "message"),
+    [
+        ([{"b": "1"}], "abc", r"s: no piece 'a' among 1"),
+        ([{"a": "1"}, {"a": "2"}], "abc", "'a' stands in two rows"),
+        ([{"a": "1"}], "music", "columns id, music; expected id and one of abc, mtf"),
+    ],
+)
+def test_what_is_no_row_of_a_store_is_an_error(tmp_path, parts, column, message):
+    store = Store(texts(tmp_path / "s", parts, column))
+    with pytest.raises(DataError, match=message):
         store.get("a")
 
 
 def test_a_folder_without_parts_is_an_error(tmp_path):
     with pytest.raises(DataError, match=r"no part-\*\.parquet there"):
         Store(tmp_path)
-
-
-def test_other_columns_are_an_error(tmp_path):
-    store = Store(texts(tmp_path / "s", [{"a": "1"}], column="music"))
-    with pytest.raises(DataError, match="columns id, music; expected id and one of abc, mtf"):
-        store.get("a")
 
 
 def test_a_damaged_part_is_an_error(tmp_path):

@@ -3,7 +3,9 @@
 import json
 from collections import Counter
 
+import pyarrow as pa
 import pytest
+from samples import put
 
 from clamp3.data.summaries import prompt
 from clamp3.data.summaries.detection import language_fault
@@ -61,17 +63,9 @@ def test_weights():
 
 
 def test_metadata_lose_what_is_empty_or_hidden():
-    record = {
-        "id": "x",
-        "filepaths": ["a.abc"],
-        "summary_en": "old",
-        "title": " A\u200b\x07 b ",
-        "composer": None,
-        "tags": ["", "t", None],
-        "year": 1850,
-        "lyrics": "one\ntwo",
-    }
-    shown = prompt.clean_metadata(record, 1000)
+    record = {"id": "x", "filepaths": ["a.abc"], "summary_en": "old", "composer": None}
+    record |= {"title": " A\u200b\x07 b ", "tags": ["", "t", None], "year": 1850}
+    shown = prompt.clean_metadata(record | {"lyrics": "one\ntwo"}, 1000)
     assert shown == {"title": "A   b", "tags": ["t"], "year": 1850, "lyrics": "one\ntwo"}
 
 
@@ -101,11 +95,27 @@ def kind_of(text, refusal=None):
     return told.value.kind
 
 
-def test_a_usable_reply():
-    thought = f"<think>{{hm}}</think>\n{json.dumps(GOOD)}"
-    for text in (json.dumps(GOOD), f"```json\n{json.dumps(GOOD, indent=1)}\n```", thought):
-        found = read_reply(text, None, find_language("de"))
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_usable_reply(indent):
+    text = json.dumps(GOOD, indent=indent)
+    for around in ("{}", "Sure!\n{}\n", "```json\n{}\n```\nAnything else?", "<think>{{</think>{}"):
+        found = read_reply(around.format(text), None, find_language("de"))
         assert (found.english, found.other) == (GOOD["summary_en"], GERMAN)
+
+
+def test_a_reply_of_two_objects_is_none():
+    text = json.dumps(GOOD)
+    for twice in (f"{text}\n{text}", f"{{}}{text}", f"{text[:-1]}, {text}}}"):
+        with pytest.raises(FormatError, match="Invalid JSON"):
+            read_reply(twice, None, find_language("de"))
+
+
+def test_a_reply_hides_nothing_but_keeps_what_scripts_need():
+    persian = "این یک ملودی رقص شاد برای ویولن است که سال‌ها پیش در ایرلند نوشته شده است."
+    assert "\u200c" in persian
+    hidden = f"\u202e{persian}\u2066\U000e0041\ufeff\x00"
+    text = json.dumps(GOOD | {"language": "Persian", "summary": hidden})
+    assert read_reply(text, None, find_language("fa")).other == persian
 
 
 @pytest.mark.parametrize(
@@ -168,7 +178,7 @@ SENTENCES = {
     "Indonesian": "Lagu tarian yang meriah untuk biola, ditulis di Irlandia sejak lama sekali.",
     "Hindi (Romanized)": "Vaayalin ke liye ek jeevant nritya dhun, jo bahut pahle likhi gayi thi.",
 }
-RELATIVES = [{"Swedish", "Norwegian", "Danish"}]  # too close to demand more
+RELATIVES = {"Swedish", "Norwegian", "Danish"}  # too close to demand more
 
 
 def language(name):
@@ -179,7 +189,7 @@ def language(name):
 def test_a_text_passes_in_its_own_language_and_in_no_other(name):
     assert language_fault(SENTENCES[name], language(name)) is None
     for other in SENTENCES:
-        related = {name, other} <= RELATIVES[0]
+        related = {name, other} <= RELATIVES
         # Of a language that the identifier does not know, only English can be told apart.
         if other == name or related or language(other).label is None:
             continue
@@ -240,11 +250,7 @@ def test_a_ledger_cut_anywhere_keeps_its_whole_lines(tmp_path):
 def test_a_damaged_ledger_is_told(tmp_path):
     path = tmp_path / "ledger.jsonl"
     content = filled(path)
-    for damaged in (
-        b"nonsense\n" + content,
-        b"[]\n" + content,
-        content.replace(b"money", b"mouse"),
-    ):
+    for damaged in (b"nonsense\n" + content, b"[]\n" + content, content.replace(b"money", b"")):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=r"ledger.jsonl, line 1: no line of a ledger"):
             Ledger(path)
@@ -321,11 +327,10 @@ def test_pieces_of_all_sources(tmp_path):
     (tmp_path / "b.json").write_text("[" + ",".join([*texts, "5"]) + "]")
     (tmp_path / "c.json").write_text("\n".join(texts))
     folder = tmp_path / "folder"
-    (folder / "deep").mkdir(parents=True)
-    (folder / "deep/one.json").write_text(texts[0])
-    (folder / "two.json").write_text("\ufeff" + texts[1])
-    (folder / "bad.json").write_text('{"title": "\\ud800"}')
-    (folder / "cut.json").write_text(texts[0][:-5])
+    put(folder, "deep/one.json", texts[0])
+    put(folder, "two.json", "\ufeff" + texts[1])
+    put(folder, "bad.json", '{"title": "\\ud800"}')
+    put(folder, "cut.json", texts[0][:-5])
 
     found = read_pieces(tmp_path / "a.jsonl")
     assert [piece.id for piece in found.found] == ["x/a", "line 2", "c", "x/a-2"]
@@ -335,16 +340,12 @@ def test_pieces_of_all_sources(tmp_path):
     assert "JSON int, expected an object" in found.rejected[0].reason
     assert len(read_pieces(tmp_path / "c.json").found) == 3
     found = read_pieces(folder)
-    assert [(piece.id, piece.file) for piece in found.found] == [
-        ("deep/one", "deep/one.json"),
-        ("two", "two.json"),
-    ]
+    pieces = [(piece.id, piece.file) for piece in found.found]
+    assert pieces == [("deep/one", "deep/one.json"), ("two", "two.json")]
     assert [row.id for row in found.rejected] == ["bad.json", "cut.json"]
 
 
 def test_sources_that_are_none(tmp_path):
-    import pyarrow as pa
-
     with pytest.raises(DataError, match="neither parts of a catalogue"):
         read_pieces(tmp_path)
     (tmp_path / "x.txt").write_text("x")

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from repository import ROOT
-from summary_runs import accepted, running_server, settings
+from samples import put
+from summary_runs import running_server, settings
 from typer.testing import CliRunner
 
 from clamp3.cli import app
@@ -50,7 +52,7 @@ def test_neither_git_nor_make_clean_takes_the_ledger(tmp_path):
     assert ignored.returncode == 0
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "data/summaries").mkdir(parents=True)
-    (tmp_path / ledger).write_text("")
+    put(tmp_path, ledger, "")
     subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
     assert [path.name for path in (tmp_path / "data").iterdir()] == [ledger.split("/")[-1]]
 
@@ -63,8 +65,8 @@ def write_catalog(tree, count):
         ]
         table = pa.Table.from_pylist(rows, schema=CATALOG_SCHEMA)
         write_table(tree / f"data/catalog/part-0000{part}-of-00002.parquet", table)
-    (tree / "data/catalog/rejected.parquet").write_bytes(b"not read")
-    (tree / "data/catalog/part-00000-of-00003.parquet").write_bytes(b"not read")
+    for name in ("rejected.parquet", "part-00000-of-00003.parquet"):
+        put(tree, f"data/catalog/{name}", "not read")
     list_parts(tree / "data/catalog", 2, tree / "data/catalog/parts.tsv")
 
 
@@ -87,7 +89,7 @@ def test_templates_need_nothing(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "summaries: 6 in, 6 out, 0 rejected" in log
     assert {path.name for path in (tmp_path / "data/summaries").iterdir()} == OUTPUTS
-    rows = accepted(tmp_path / "data/summaries")
+    rows = pq.read_table(tmp_path / "data/summaries/summaries.parquet").to_pylist()
     assert [row["id"] for row in rows] == [f"pdmx/{number}" for number in range(6)]
     assert read_rejected(tmp_path / "data/summaries/rejected.parquet") == []
     assert not (tmp_path / stage_values()["ledger"]).exists()

@@ -32,11 +32,7 @@ IDS = [f"pdmx/Qm{number}" for number in range(200)]
 words = st.text("abdeijéßж愛12", min_size=1, max_size=9)  # cannot spell None or NA
 facts = st.builds(
     PieceFacts,
-    title=st.none() | words,
-    song=st.none() | words,
-    artists=st.none() | words,
-    subtitle=st.none() | words,
-    collection=st.none() | words,
+    **dict.fromkeys(("title", "song", "artists", "subtitle", "collection"), st.none() | words),
     genres=st.lists(words),
     tags=st.lists(words),
     programs=st.lists(st.integers(0, DRUMS)),

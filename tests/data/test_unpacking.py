@@ -1,7 +1,6 @@
 """Archives are unpacked whole or not at all, and nothing in them reaches beyond the folder."""
 
 import gzip
-import io
 import os
 import stat
 import tarfile
@@ -9,6 +8,8 @@ import zipfile
 
 import pyarrow as pa
 import pytest
+from raw_corpus import files_of, write_tar, write_zip
+from samples import put
 
 from clamp3.data.unpacking import unpack
 from clamp3.errors import DataError
@@ -17,49 +18,22 @@ FILES = {"lmd_full/1/a.mid": b"MThd one", "lmd_full/2/b.mid": b"MThd two", "read
 
 
 def tar(path, entries, mode="w:gz"):
-    """A tar of (name, content or a TarInfo's changes)."""
-    with tarfile.open(path, mode) as archive:
-        for name, content in entries:
-            info = tarfile.TarInfo(name)
-            if isinstance(content, bytes):
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
-            else:
-                for key, value in content.items():
-                    setattr(info, key, value)
-                archive.addfile(info)
-    return path
-
-
-def zipped(path, entries):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in entries:
-            archive.writestr(name, content)
-    return path
-
-
-def content(folder):
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    return write_tar(path, list(entries), mode)
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_a_tar(tmp_path, mode):
-    archive = tar(
-        tmp_path / "a.tar", [("lmd_full", {"type": tarfile.DIRTYPE}), *FILES.items()], mode
-    )
+    entries = {"lmd_full": {"type": tarfile.DIRTYPE}} | FILES
+    archive = write_tar(tmp_path / "a.tar", entries, mode)
     assert unpack(archive, tmp_path / "out") == 3
-    assert content(tmp_path / "out") == FILES
+    assert files_of(tmp_path / "out") == FILES
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["lmd_full", "readme"]
 
 
 def test_a_zip(tmp_path):
-    archive = zipped(tmp_path / "a.zip", [("audio/", ""), *FILES.items()])
+    archive = write_zip(tmp_path / "a.zip", [("audio/", ""), *FILES.items()])
     assert unpack(archive, tmp_path / "out") == 3
-    assert content(tmp_path / "out") == FILES
+    assert files_of(tmp_path / "out") == FILES
     assert (tmp_path / "out" / "audio").is_dir()
 
 
@@ -69,34 +43,32 @@ def test_compressed_files(tmp_path):
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n"))
     assert unpack(tmp_path / "s.jsonl.zst", tmp_path / "out") == 1
     assert unpack(tmp_path / "t.csv.gz", tmp_path / "out") == 1
-    assert content(tmp_path / "out") == {"s.jsonl": b'{"a": 1}\n', "t.csv": b"a,b\n"}
+    assert files_of(tmp_path / "out") == {"s.jsonl": b'{"a": 1}\n', "t.csv": b"a,b\n"}
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):
-    (tmp_path / "out/.unpacking.a.tar.gz").mkdir(parents=True)
-    (tmp_path / "out/.unpacking.a.tar.gz/half").write_bytes(b"x")
+    put(tmp_path, "out/.unpacking.a.tar.gz/half", "x")
     unpack(tar(tmp_path / "a.tar.gz", FILES.items()), tmp_path / "out")
-    assert content(tmp_path / "out") == FILES
+    assert files_of(tmp_path / "out") == FILES
 
 
 def test_other_files_stay_and_files_of_the_same_name_are_replaced(tmp_path):
     out = tmp_path / "out"
-    (out / "lmd_full/1").mkdir(parents=True)
-    (out / "lmd_full/1/a.mid").write_bytes(b"old")
-    (out / "lmd_full/1/mine.mid").write_bytes(b"mine")
+    put(out, "lmd_full/1/a.mid", "old")
+    put(out, "lmd_full/1/mine.mid", "mine")
     unpack(tar(tmp_path / "a.tar.gz", FILES.items()), out)
-    assert content(out) == FILES | {"lmd_full/1/mine.mid": b"mine"}
+    assert files_of(out) == FILES | {"lmd_full/1/mine.mid": b"mine"}
 
 
 @pytest.mark.parametrize(
     "name", ["../evil", "a/../../evil", "/evil", "a\\..\\evil", "C:/evil", "..", "a/.."]
 )
-@pytest.mark.parametrize("make", [tar, zipped])
+@pytest.mark.parametrize("make", [tar, write_zip])
 def test_names_that_leave_the_folder_are_refused(tmp_path, make, name):
     archive = make(tmp_path / "archive", [*FILES.items(), (name, b"x")])
     with pytest.raises(DataError, match="would leave the folder"):
         unpack(archive, tmp_path / "deep" / "out")
-    assert content(tmp_path) == {"archive": archive.read_bytes()}
+    assert files_of(tmp_path) == {"archive": archive.read_bytes()}
 
 
 @pytest.mark.parametrize(
@@ -113,28 +85,28 @@ def test_links_and_devices_are_refused(tmp_path, changes, kind):
     archive = tar(tmp_path / "a.tar.gz", [*FILES.items(), ("odd", changes)])
     with pytest.raises(DataError, match=rf"'odd' is {kind}; expected files and folders"):
         unpack(archive, tmp_path / "out")
-    assert content(tmp_path / "out") == {}
+    assert files_of(tmp_path / "out") == {}
 
 
 def test_links_in_a_zip_are_refused(tmp_path):
     link = zipfile.ZipInfo("odd")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    archive = zipped(tmp_path / "a.zip", [("readme", b""), (link, "/etc")])
+    archive = write_zip(tmp_path / "a.zip", [("readme", b""), (link, "/etc")])
     with pytest.raises(DataError, match="'odd' is a link"):
         unpack(archive, tmp_path / "out")
 
 
-@pytest.mark.parametrize("make", [tar, zipped])
+@pytest.mark.parametrize("make", [tar, write_zip])
 def test_what_unpacks_to_too_much_is_refused(tmp_path, make):
     archive = make(tmp_path / "archive", [("zeros", bytes(100_000))])
     assert archive.stat().st_size < 5000
     with pytest.raises(DataError, match="unpacks to more than 99999 bytes"):
         unpack(archive, tmp_path / "out", limit_bytes=99_999)
-    assert content(tmp_path / "out") == {}
+    assert files_of(tmp_path / "out") == {}
     assert unpack(archive, tmp_path / "out", limit_bytes=100_000) == 1
 
 
-@pytest.mark.parametrize("make", [tar, zipped])
+@pytest.mark.parametrize("make", [tar, write_zip])
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_a_damaged_archive_leaves_nothing(tmp_path, make, share):
     archive = make(tmp_path / "archive", [("noise", os.urandom(200_000)), *FILES.items()])
@@ -142,11 +114,11 @@ def test_a_damaged_archive_leaves_nothing(tmp_path, make, share):
     archive.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(DataError, match="archive: "):
         unpack(archive, tmp_path / "out")
-    assert content(tmp_path / "out") == {}
+    assert files_of(tmp_path / "out") == {}
 
 
 def test_a_flipped_byte_in_a_zip_is_noticed(tmp_path):
-    archive = zipped(tmp_path / "a.zip", [("noise", bytes(range(256)) * 400)])
+    archive = write_zip(tmp_path / "a.zip", [("noise", bytes(range(256)) * 400)])
     damaged = bytearray(archive.read_bytes())
     damaged[200] ^= 0xFF
     archive.write_bytes(damaged)

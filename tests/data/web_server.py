@@ -2,6 +2,7 @@
 
 import re
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -32,16 +33,38 @@ class WebServer:
         return f"{self.address}/{path}"
 
 
-def start_server():
-    """(the WebServer, a function that stops it)."""
+class QuietHandler(BaseHTTPRequestHandler):
+    """Tells nobody of requests."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextmanager
+def serving(handler):
+    """The address of a server of this machine, which ends with the block."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def web_server(monkeypatch):
+    """The WebServer, and an environment without proxies."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     state = WebServer()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *arguments):
-            pass
-
+    class Handler(QuietHandler):
         def do_GET(self):
             asked = self.headers.get("Range")
             state.requests.append((self.path.lstrip("/"), asked))
@@ -82,14 +105,5 @@ def start_server():
             self.wfile.write(size + rest + end if served.chunked else rest)
             self.close_connection = True
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.address = f"http://127.0.0.1:{server.server_port}"
-
-    def stop():
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return state, stop
+    with serving(Handler) as state.address:
+        yield state

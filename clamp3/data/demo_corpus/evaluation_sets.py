@@ -10,7 +10,7 @@ from bisect import bisect
 
 from clamp3.data.demo_corpus.music21_corpus import BACH_CHORALES, ONEILLS_1850, RYANS_MAMMOTH
 from clamp3.data.demo_corpus.pieces import Piece
-from clamp3.data.instruments import PROGRAM_NAMES, ensemble
+from clamp3.data.instruments import PROGRAM_NAMES, ensemble, with_article
 from clamp3.formats.musicxml import musicxml_to_abc
 
 _YEARS = {RYANS_MAMMOTH: 1883, ONEILLS_1850: 1903}
@@ -46,7 +46,7 @@ def wikimt_x_row(piece: Piece) -> dict[str, str]:
         "description": (
             f"A four-voice church song performed by {players}."
             if chorale
-            else f"A folk tune, {_a(source.kind)}, performed by {players}."
+            else f"A folk tune, {with_article(source.kind)}, performed by {players}."
         ),
         "scene": _scene(source.kind),
         "leadsheet": musicxml_to_abc(piece.mxl),
@@ -70,7 +70,7 @@ def _scene(kind: str) -> str:
         return "A congregation or a choir sings this in church."
     if kind == "air":
         return "People sit together and listen to an old air."
-    return f"People are dancing {_a(kind)}."
+    return f"People are dancing {with_article(kind)}."
 
 
 def location_in_lakh(piece: Piece) -> str:
@@ -110,9 +110,10 @@ def midicaps_row(piece: Piece) -> dict:
 
 
 def _caption(piece: Piece, genre: str) -> str:
+    tune = with_article(piece.source.kind)
     return (
         f"A {genre} {_duration_word(piece).lower()} featuring {ensemble(piece.programs)}: "
-        f"{_a(piece.source.kind)} at {piece.tempo} beats per minute ({_tempo_word(piece)}), "
+        f"{tune} at {piece.tempo} beats per minute ({_tempo_word(piece)}), "
         f"with {piece.meter} as its time signature and {_key(piece)} as its tonality."
     )
 
@@ -129,7 +130,3 @@ def _key(piece: Piece) -> str:
     """The key in words: "B flat major"."""
     tonic = piece.tonic[0] + piece.tonic[1:].replace("b", " flat").replace("#", " sharp")
     return f"{tonic} {piece.mode}"
-
-
-def _a(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

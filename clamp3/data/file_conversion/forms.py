@@ -79,13 +79,17 @@ def convert_bytes(
         )
     if target == "midi":
         return _midi(data, file_format)
-    text = _TEXTS[target](data, file_format, keep_metadata)
+    if target == "mtf":
+        midi = data if file_format is FileFormat.MIDI else mtf_to_midi(_decoded(data))
+        text = midi_to_mtf(midi, keep_metadata=keep_metadata)
+    else:
+        text = (_abc if target == "abc" else _interleaved)(data, file_format)
     if not text.strip():
         raise FormatError("empty_piece", "nothing is left of it after conversion")
     return text.encode("utf-8")
 
 
-def _abc(data: bytes, file_format: FileFormat, keep_metadata: bool = False) -> str:
+def _abc(data: bytes, file_format: FileFormat) -> str:
     if file_format is FileFormat.MUSICXML:
         return musicxml_to_abc(data).replace("\r\n", " ").replace("\r", " ")
     text = _decoded(data)
@@ -96,20 +100,12 @@ def _abc(data: bytes, file_format: FileFormat, keep_metadata: bool = False) -> s
     return _ended(text)
 
 
-def _interleaved(data: bytes, file_format: FileFormat, keep_metadata: bool = False) -> str:
+def _interleaved(data: bytes, file_format: FileFormat) -> str:
     if file_format is FileFormat.MUSICXML:
         return interleave_abc(musicxml_to_abc(data))
     text = _decoded(data)
     rows = interleave_abc(text)
     return _ended(text) if is_interleaved(text) else rows
-
-
-def _mtf(data: bytes, file_format: FileFormat, keep_metadata: bool = False) -> str:
-    midi = data if file_format is FileFormat.MIDI else mtf_to_midi(_decoded(data))
-    return midi_to_mtf(midi, keep_metadata=keep_metadata)
-
-
-_TEXTS = {"abc": _abc, "interleaved": _interleaved, "mtf": _mtf}
 
 
 def _midi(data: bytes, file_format: FileFormat) -> bytes:

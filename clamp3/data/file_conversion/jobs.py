@@ -3,30 +3,30 @@
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from traceback import extract_tb, format_exception_only
+from typing import NamedTuple
 
 from clamp3.data.file_conversion.forms import MUSIC, convert_bytes, form_of
 from clamp3.data.file_conversion.ledger import Record, record_of
+from clamp3.data.file_conversion.listing import Refusal
 from clamp3.errors import FormatError
 from clamp3.formats.modality import FileFormat
 
 MAX_FILE_BYTES = 256 * 2**20
 
 
-class Verdict(StrEnum):
-    """What became of a file. `standing`: its output was there already."""
+class Order(NamedTuple):
+    """What the user wants made, and the version of the converter that makes it."""
 
-    made = "made"
-    standing = "standing"
-    rejected = "rejected"
-    skipped = "skipped"
+    out: Path
+    target: str
+    keep_metadata: bool
+    force: bool
+    made_by: str
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """One file to convert. `known`: what was written under the output's name before."""
 
     id: str
@@ -36,20 +36,12 @@ class Job:
     place: str
     draft: str
     known: dict[str, Record]
-    target: str
-    keep_metadata: bool
-    made_by: str
-    force: bool
+    order: Order
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job: `record` if it was made, otherwise `kind` and `reason`."""
-
-    verdict: Verdict
-    kind: str = ""
-    reason: str = ""
-    record: Record | None = None
+# The record of what was made, None if it stood there already, the fault of a rejected file, or why
+# one is passed over.
+Outcome = Record | None | FormatError | Refusal
 
 
 class OutputError(Exception):
@@ -64,26 +56,17 @@ def do_job(job: Job) -> Outcome:
     try:
         data = _read(job.source)
         file_format = _format(job, data)
-        if isinstance(file_format, Outcome):
+        if isinstance(file_format, Refusal):
             return file_format
         digest = hashlib.sha256(data).hexdigest()
         if _stands(job, digest):
-            return Outcome(Verdict.standing)
+            return None
         converted = _convert(job, data, digest, file_format)
     except FormatError as error:
-        return Outcome(Verdict.rejected, error.kind, str(error))
+        return error
     _write(job.draft, converted)
-    return Outcome(
-        Verdict.made,
-        record=Record(
-            job.output,
-            hashlib.sha256(converted).hexdigest(),
-            job.source,
-            digest,
-            job.target,
-            job.made_by,
-        ),
-    )
+    made = hashlib.sha256(converted).hexdigest()
+    return Record(job.output, made, job.source, digest, job.order.target, job.order.made_by)
 
 
 def _read(path: str) -> bytes:
@@ -100,18 +83,18 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _format(job: Job, data: bytes) -> FileFormat | Outcome:
-    """The format; an outcome for what nobody asked for and is no music."""
+def _format(job: Job, data: bytes) -> FileFormat | Refusal:
+    """The format; a refusal of what nobody asked for and is no music."""
     name = os.path.basename(job.source)
     try:
         file_format = form_of(data, name, trust_text=job.named)
     except FormatError as error:
         if job.named:
             raise
-        return Outcome(Verdict.skipped, error.kind, str(error))
+        return Refusal(error.kind, str(error))
     if file_format in MUSIC or job.named:
         return file_format
-    return Outcome(Verdict.skipped, "no_music", f"a file of format {file_format.value}")
+    return Refusal("no_music", f"a file of format {file_format.value}")
 
 
 def _stands(job: Job, digest: str) -> bool:
@@ -128,12 +111,12 @@ def _stands(job: Job, digest: str) -> bool:
             f"{job.place} was not written by convert, or was changed since; move it away or "
             "choose another --out",
         )
-    if job.force:
+    if job.order.force:
         return False
-    same_content = record.source_sha256 == digest and record.target == job.target
-    if same_content and record.made_by == job.made_by:
+    same_content = record.source_sha256 == digest and record.target == job.order.target
+    if same_content and record.made_by == job.order.made_by:
         return True
-    if not same_content and not record.made_for(job.source, job.target):
+    if not same_content and not record.made_for(job.source, job.order.target):
         raise FormatError(
             "name_taken",
             f"{job.place} was made from {record.source} (--to {record.target}); choose another "
@@ -148,15 +131,17 @@ def _convert(job: Job, data: bytes, digest: str, file_format: FileFormat) -> byt
         return _attempt(job, data, file_format)
     except FormatError:
         record = record_of(Path(job.place), job.known)
-        outdated = record and (record.source_sha256, record.made_by) != (digest, job.made_by)
-        if outdated and record.made_for(job.source, job.target):
+        outdated = record and (record.source_sha256, record.made_by) != (digest, job.order.made_by)
+        if outdated and record.made_for(job.source, job.order.target):
             Path(job.place).unlink(missing_ok=True)
         raise
 
 
 def _attempt(job: Job, data: bytes, file_format: FileFormat) -> bytes:
     try:
-        return convert_bytes(data, file_format, job.target, keep_metadata=job.keep_metadata)
+        return convert_bytes(
+            data, file_format, job.order.target, keep_metadata=job.order.keep_metadata
+        )
     except FormatError:
         raise
     except MemoryError as error:

@@ -52,7 +52,7 @@ def list_files(sources: Sequence[Path], out: Path) -> Listing:
     listing = Listing()
     for root, named in roots:
         if named:
-            listing.found[_id(str(root), base)] = Found(str(root), named=True)
+            listing.found[os.path.relpath(str(root), base)] = Found(str(root), named=True)
         else:
             _walk(str(root), base, out, listing)
     if not len(listing):
@@ -79,10 +79,6 @@ def _root(source: Path, out: Path) -> tuple[Path, bool]:
     return folder, False
 
 
-def _id(path: str, base: str) -> str:
-    return os.path.relpath(path, base)
-
-
 def _walk(root: str, base: str, out: Path, listing: Listing) -> None:
     folders = [root]
     while folders:
@@ -92,14 +88,14 @@ def _walk(root: str, base: str, out: Path, listing: Listing) -> None:
                 children = list(entries)
         except OSError as error:
             reason = f"the folder cannot be read: {error.strerror}"
-            listing.rejected[_id(folder, base)] = Refusal("unreadable_folder", reason)
+            listing.rejected[os.path.relpath(folder, base)] = Refusal("unreadable_folder", reason)
             continue
         for child in children:
             refusal = _passed_over(child)
             if refusal:
-                listing.skipped[_id(child.path, base)] = refusal
+                listing.skipped[os.path.relpath(child.path, base)] = refusal
             elif not child.is_dir(follow_symlinks=False):
-                listing.found.setdefault(_id(child.path, base), Found(child.path))
+                listing.found.setdefault(os.path.relpath(child.path, base), Found(child.path))
             elif not (out.is_dir() and os.path.samefile(child.path, out)):
                 folders.append(child.path)
 

@@ -34,8 +34,8 @@ def run_in_processes(
 ) -> Iterator[tuple[int, object]]:
     """Yield (index, result) for each input as they get done; the result may be a FormatError.
 
-    `timed_out`: longer than `seconds`. `worker_died`: its process ended, twice. An exception of
-    `task` is raised here, and DataError if no process can be started. All processes have ended
+    `timed_out`: longer than `seconds`. `worker_died`: its process ended, twice. Any other exception
+    of `task` is raised here, and DataError if no process can be started. All processes have ended
     when the iterator has, even if it is closed.
     """
     waiting = deque(range(len(inputs)))
@@ -124,7 +124,7 @@ class Worker:
     def results(self) -> Iterator[tuple[int, object]]:
         """What it has got done since the last look; sets `failure` if there will be no more."""
         for result in self._received():
-            if isinstance(result, Exception):
+            if isinstance(result, Exception) and not isinstance(result, FormatError):
                 raise result
             if self.ready:
                 yield self.in_hand.popleft(), result

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clamp3.data.file_conversion.listing import Refusal
 from clamp3.errors import ConfigError
+from clamp3.files import write_text
 
 REJECTED = "rejected.tsv"
 SKIPPED = "skipped.tsv"
@@ -61,13 +62,11 @@ def remove_table(path: Path) -> None:
     path.unlink()
 
 
-def write_table(path: Path, rows: dict[str, Refusal], books: Path) -> None:
-    if not rows:
-        return
-    lines = ["\t".join(map(_cell, (name, *row))) for name, row in sorted(rows.items())]
-    draft = books / "drafts" / path.name
-    draft.write_bytes((_HEAD + "".join(line + "\n" for line in lines)).encode("utf-8"))
-    os.replace(draft, path)
+def write_table(path: Path, rows: dict[str, Refusal]) -> None:
+    """Write the rows, sorted; nothing for none."""
+    lines = ["\t".join(map(_cell, (name, *row))) + "\n" for name, row in sorted(rows.items())]
+    if lines:
+        write_text(path, _HEAD + "".join(lines))
 
 
 def _cell(text: str) -> str:

@@ -7,16 +7,9 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from clamp3.data.file_conversion.forms import converter_version
-from clamp3.data.file_conversion.jobs import (
-    Job,
-    Outcome,
-    OutputError,
-    Verdict,
-    do_job,
-)
+from clamp3.data.file_conversion.jobs import Job, Order, Outcome, OutputError, do_job
 from clamp3.data.file_conversion.ledger import Ledger, Record
 from clamp3.data.file_conversion.listing import Listing, Refusal, list_files
 from clamp3.data.file_conversion.naming import output_names
@@ -34,15 +27,6 @@ from clamp3.logs import progress
 BOOKS = ".clamp3-convert"
 _BATCH_FILES = 64
 _BATCH_SECONDS = 1.0
-
-
-class _Order(NamedTuple):
-    """What the user wants made."""
-
-    out: Path
-    target: str
-    keep_metadata: bool
-    force: bool
 
 
 def convert_files(
@@ -70,12 +54,13 @@ def convert_files(
     with _workplace(out) as books:
         ledger = Ledger(books / "ledger.jsonl")
         _pass_over_own(listing, out, ledger)
-        jobs = _plan(listing, _Order(out, target, keep_metadata, force), ledger)
+        made_by = converter_version(target, keep_metadata)
+        jobs = _plan(listing, Order(out, target, keep_metadata, force, made_by), ledger)
         report = Report(given, rejected=dict(listing.rejected), skipped=dict(listing.skipped))
         shelf = _Shelf(out, ledger, report)
         _convert(shelf, jobs, workers, seconds_per_file)
-        write_table(out / REJECTED, report.rejected, books)
-        write_table(out / SKIPPED, report.skipped, books)
+        write_table(out / REJECTED, report.rejected)
+        write_table(out / SKIPPED, report.skipped)
     if report.files_in != len(listing):
         raise DataError(f"{report}: {len(listing)} files were found; a fault of the program")
     return report
@@ -123,10 +108,9 @@ def _pass_over_own(listing: Listing, out: Path, ledger: Ledger) -> None:
             del listing.found[name]
 
 
-def _plan(listing: Listing, order: _Order, ledger: Ledger) -> list[Job]:
+def _plan(listing: Listing, order: Order, ledger: Ledger) -> list[Job]:
     """One job for each file, but for those whose folder has the name of a table."""
     names = output_names(listing.found, order.target)
-    made_by = converter_version(order.target, order.keep_metadata)
     jobs = []
     for number, (name, found) in enumerate(listing.found.items()):
         output = names[name]
@@ -143,17 +127,18 @@ def _plan(listing: Listing, order: _Order, ledger: Ledger) -> list[Job]:
                 place=str(order.out / output),
                 draft=str(order.out / BOOKS / "drafts" / str(number)),
                 known=ledger.of_output(output),
-                target=order.target,
-                keep_metadata=order.keep_metadata,
-                made_by=made_by,
-                force=order.force,
+                order=order,
             )
         )
     return jobs
 
 
 def _convert(shelf: "_Shelf", jobs: list[Job], workers: int | None, seconds: float) -> None:
-    results = _results(jobs, workers, seconds)
+    workers = cpu_count() if workers is None else workers
+    if workers:
+        results = run_in_processes(do_job, jobs, workers=workers, seconds=seconds)
+    else:
+        results = ((index, do_job(job)) for index, job in enumerate(jobs))
     try:
         with contextlib.closing(results):
             try:
@@ -165,16 +150,6 @@ def _convert(shelf: "_Shelf", jobs: list[Job], workers: int | None, seconds: flo
         raise DataError(f"{error}; mend that, and the same command does the rest") from error
 
 
-def _results(
-    jobs: list[Job], workers: int | None, seconds: float
-) -> Iterator[tuple[int, Outcome | FormatError]]:
-    workers = cpu_count() if workers is None else workers
-    if workers:
-        yield from run_in_processes(do_job, jobs, workers=workers, seconds=seconds)
-    else:
-        yield from enumerate(map(do_job, jobs))
-
-
 class _Shelf:
     """Drafts that are ready, put in place by batches: first the ledger, then the outputs."""
 
@@ -183,18 +158,16 @@ class _Shelf:
         self._drafts: list[tuple[Job, Record]] = []
         self._last = time.monotonic()
 
-    def take(self, job: Job, outcome: Outcome | FormatError) -> None:
-        if isinstance(outcome, FormatError):
-            outcome = Outcome(Verdict.rejected, outcome.kind, str(outcome))
-        if outcome.verdict is Verdict.made:
-            self._drafts.append((job, outcome.record))
-        elif outcome.verdict is Verdict.standing:
+    def take(self, job: Job, outcome: Outcome) -> None:
+        if isinstance(outcome, Record):
+            self._drafts.append((job, outcome))
+        elif outcome is None:
             self._report.standing += 1
             self._remove_former(job)
+        elif isinstance(outcome, FormatError):
+            self._report.rejected[job.id] = Refusal(outcome.kind, str(outcome))
         else:
-            refusal = Refusal(outcome.kind, outcome.reason)
-            rejected = outcome.verdict is Verdict.rejected
-            (self._report.rejected if rejected else self._report.skipped)[job.id] = refusal
+            self._report.skipped[job.id] = outcome
         due = time.monotonic() - self._last > _BATCH_SECONDS
         if due or len(self._drafts) >= _BATCH_FILES:
             self.put_in_place()
@@ -222,9 +195,9 @@ class _Shelf:
 
     def _remove_former(self, job: Job) -> None:
         """Take away the same source's output under the name it had before a clash of names."""
-        for name in self._ledger.outputs_of(job.source, job.target):
+        for name in self._ledger.outputs_of(job.source, job.order.target):
             path = self._out / name
             if name != job.output and path.parent == Path(job.place).parent:
                 former = self._ledger.wrote(name, path)
-                if former and former.made_for(job.source, job.target):
+                if former and former.made_for(job.source, job.order.target):
                     path.unlink()

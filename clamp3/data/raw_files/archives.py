@@ -30,13 +30,6 @@ class Archive:
         tops = {name.partition("/")[0] for name in names if not is_hidden(name)}
         self._top = f"{tops.pop()}/" if len(tops) == 1 else ""
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def names(self) -> list[str]:
-        """All members, in the order of the archive, as they can be asked for."""
-        return [name.removeprefix(self._top) for name in self._rows if not is_hidden(name)]
-
     def names_below(self, folder: str) -> list[str]:
         """The members below a folder (of all, if it has no name), as they are called from there."""
         start = f"{folder}/" if folder else ""

@@ -129,10 +129,7 @@ def remote_read(address: str, start: int, end: int) -> bytes:
 
 def remote_size(address: str) -> int | None:
     """The size in bytes; None where there is no file. Raises StorageError."""
-    try:
-        info = ask(address, lambda fs, path: fs.info(path))
-    except _ABSENT:
-        return None
+    info = _ask_of(address, lambda fs, path: fs.info(path), {"type": None})
     return info["size"] if info["type"] == "file" else None
 
 
@@ -143,10 +140,7 @@ def is_remote_file(address: str) -> bool:
 
 def is_remote_folder(address: str) -> bool:
     """Whether there is a folder, or anything below one. Raises StorageError."""
-    try:
-        return ask(address, lambda fs, path: fs.info(path)["type"] == "directory")
-    except _ABSENT:
-        return False
+    return _ask_of(address, lambda fs, path: fs.info(path)["type"] == "directory", False)
 
 
 def remote_files(folder: str) -> dict[str, int]:
@@ -158,10 +152,7 @@ def remote_files(folder: str) -> dict[str, int]:
         top = len(path.rstrip("/")) + 1
         return {f"{folder}/{name[top:]}": info["size"] or 0 for name, info in found.items()}
 
-    try:
-        return ask(folder, listed)
-    except _ABSENT:
-        return {}
+    return _ask_of(folder, listed, {})
 
 
 def remote_names(folder: str, pattern: str) -> list[str]:
@@ -170,10 +161,17 @@ def remote_names(folder: str, pattern: str) -> list[str]:
     def fitting(fs: "AbstractFileSystem", path: str) -> list[str]:
         return sorted(name.rpartition("/")[2] for name in fs.glob(f"{path}/{pattern}"))
 
+    return _ask_of(folder, fitting, [])
+
+
+def _ask_of(
+    address: str, question: Callable[["AbstractFileSystem", str], Answer], nothing: Answer
+) -> Answer:
+    """`ask`; `nothing` where there is nothing."""
     try:
-        return ask(folder, fitting)
+        return ask(address, question)
     except _ABSENT:
-        return []
+        return nothing
 
 
 def ask(address: str, question: Callable[["AbstractFileSystem", str], Answer]) -> Answer:

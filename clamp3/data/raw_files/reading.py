@@ -152,7 +152,7 @@ class RawFiles:
     def _member(self, address: str) -> Member | None:
         folder = parent(address)
         if folder not in self._plain and self._known_member(address) is None:
-            found = _find(folder)
+            found = (find_remote_member if is_remote(folder) else find_local_member)(folder)
             if found is None:
                 self._plain.add(folder)
             else:
@@ -219,10 +219,6 @@ def _copy(address: str, copy: Path) -> None:
             write_copy(copy, files.fetch(address))
     except FormatError as error:
         raise DataError(str(error)) from error
-
-
-def _find(folder: str) -> Member | None:
-    return find_remote_member(folder) if is_remote(folder) else find_local_member(folder)
 
 
 def find_remote_member(address: str) -> Member | None:

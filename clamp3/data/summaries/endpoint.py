@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import ModuleType
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ _SETTINGS = {
 }
 
 
+@dataclass(eq=False)
 class UnansweredError(Exception):
     """A request without a reply.
 
@@ -38,19 +40,15 @@ class UnansweredError(Exception):
     too, unless the server has answered some before.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        message: str,
-        *,
-        again: bool,
-        charged: bool = False,
-        general: bool = False,
-        pause_seconds: float | None = None,
-    ):
-        super().__init__(message)
-        self.kind, self.again, self.charged, self.general = kind, again, charged, general
-        self.pause_seconds = pause_seconds
+    kind: str
+    message: str
+    again: bool
+    charged: bool = False
+    general: bool = False
+    pause_seconds: float | None = None
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class Endpoint:

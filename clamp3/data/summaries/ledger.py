@@ -97,7 +97,7 @@ class Ledger:
             raise DataError(f"{path}: another run writes to it; wait for its end") from error
         size = os.fstat(file).st_size
         if size and os.pread(file, 1, size - 1) != b"\n":
-            os.ftruncate(file, _end_of_last_line(path))
+            os.ftruncate(file, path.read_bytes().rfind(b"\n") + 1)
         return file
 
     def _read(self, path: Path) -> None:
@@ -165,11 +165,3 @@ class Ledger:
         except OSError as error:  # the disk is full; what comes next must not follow half a line
             os.ftruncate(self._file, end)
             raise DataError(f"{self._path}: cannot be written ({error})") from error
-
-
-def _end_of_last_line(path: Path) -> int:
-    end = 0
-    with open(path, "rb") as lines:
-        for line in lines:
-            end += len(line) if line.endswith(b"\n") else 0
-    return end

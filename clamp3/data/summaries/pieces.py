@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from clamp3.data.clamp2_manifests import clamp2_line, piece_name
 from clamp3.data.rejected import Rejected
-from clamp3.data.sources import guess_file, json_lines
+from clamp3.data.sources import distinct, guess_file, json_lines
 from clamp3.errors import DataError
 from clamp3.files import parse_json, read_table
 
@@ -102,8 +102,7 @@ def _piece(name: str, place: str, row: object, file: str | None = None) -> Piece
     if isinstance(row, str):
         return Rejected(place, STAGE, "bad_row", row)
     if not isinstance(row, dict):
-        found = f"JSON {type(row).__name__}, expected an object"
-        return Rejected(place, STAGE, "bad_row", found)
+        return Rejected(place, STAGE, "bad_row", f"JSON {type(row).__name__}, expected an object")
     try:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # half of a surrogate pair is no text that can be written
@@ -112,15 +111,10 @@ def _piece(name: str, place: str, row: object, file: str | None = None) -> Piece
 
 
 def _tell_apart(found: Iterable[Piece | Rejected]) -> Pieces:
-    pieces: dict[str, Piece] = {}
-    rejected, counts = [], {}
+    pieces, rejected, taken = [], [], {}
     for each in found:
         if isinstance(each, Rejected):
             rejected.append(each)
-            continue
-        name = each.id
-        while name in pieces:
-            counts[each.id] = counts.get(each.id, 1) + 1
-            name = f"{each.id}-{counts[each.id]}"
-        pieces[name] = each._replace(id=name)
-    return Pieces(list(pieces.values()), rejected)
+        else:
+            pieces.append(each._replace(id=distinct(each.id, taken)))
+    return Pieces(pieces, rejected)

@@ -13,7 +13,7 @@ What a folder `out` holds in the end:
 
 import logging
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -131,7 +131,7 @@ def estimate(
     pricing, extra = Pricing(settings), schema_bytes(settings)
     answered, likely, most, questions = 0, Cost(), Cost(), 0
     with Ledger(_ledger(settings, out), read_only=True) as books:
-        for question, pieces in _questions(found.found, settings, seed):
+        for question, pieces in _questions(found.found, settings, seed).values():
             replies = books.replies.get(question.key, [])
             if judge(question, replies, settings.max_questions).verdict is not None:
                 answered += len(pieces)
@@ -177,13 +177,10 @@ def _from_model(
 ) -> Verdicts:
     endpoint = Endpoint(settings)
     log.info("asking %s on %s", settings.model, endpoint.host)
-    alike = {
-        question.key: (question, same) for question, same in _questions(pieces, settings, seed)
-    }
+    alike = _questions(pieces, settings, seed)
     interview = Interview(endpoint, ledger, settings, seed)
-    verdicts = interview.ask_all(question for question, _ in alike.values())
     try:
-        for question, verdict in verdicts:
+        for question, verdict in interview.ask_all(question for question, _ in alike.values()):
             for piece in alike[question.key][1]:
                 yield piece, verdict
     finally:
@@ -192,17 +189,15 @@ def _from_model(
 
 def _questions(
     pieces: Iterable[Piece], settings: SummariesConfig, seed: int
-) -> list[tuple[Question, list[Piece]]]:
-    """Each question with the pieces it is about, in the order of the pieces."""
+) -> dict[str, tuple[Question, list[Piece]]]:
+    """Each question, by its key, with the pieces it is about, in the order of the pieces."""
     weights = weigh_languages(settings.languages)
-    questions: dict[str, Question] = {}
-    alike: dict[str, list[Piece]] = defaultdict(list)
+    questions: dict[str, tuple[Question, list[Piece]]] = {}
     for piece in pieces:
         metadata = prompt.clean_metadata(piece.line, settings.max_input_characters)
         question = Question.of(metadata, choose_language(piece.id, seed, weights), settings)
-        questions.setdefault(question.key, question)
-        alike[question.key].append(piece)
-    return [(question, alike[key]) for key, question in questions.items()]
+        questions.setdefault(question.key, (question, []))[1].append(piece)
+    return questions
 
 
 def _report(
@@ -214,9 +209,7 @@ def _report(
     languages = Counter(each.language.name for each in accepted.values())
     kinds = Counter(row.kind for row in rejected)
     return {
-        "writer": settings.writer,
-        "model": _model(settings),
-        "version": _version(settings),
+        **_written_by(settings),
         "pieces": len(accepted) + len(rejected),
         "accepted": len(accepted),
         "rejected": dict(sorted(kinds.items())),
@@ -226,12 +219,11 @@ def _report(
     }
 
 
-def _model(settings: SummariesConfig) -> str | None:
-    return settings.model if settings.writer == "openai" else None
-
-
-def _version(settings: SummariesConfig) -> int:
-    return prompt.VERSION if settings.writer == "openai" else templates.VERSION
+def _written_by(settings: SummariesConfig) -> dict[str, str | int | None]:
+    model = settings.writer == "openai"
+    version = prompt.VERSION if model else templates.VERSION
+    name = settings.model if model else None
+    return {"writer": settings.writer, "model": name, "version": version}
 
 
 def _write(
@@ -259,9 +251,7 @@ def _row(piece_id: str, summaries: Summaries, settings: SummariesConfig) -> dict
         "language": summaries.language.name,
         "code": summaries.language.code,
         "summary": summaries.other,
-        "writer": settings.writer,
-        "model": _model(settings),
-        "version": _version(settings),
+        **_written_by(settings),
     }
 
 
