@@ -1,6 +1,9 @@
 """How large a score or performance may be before it is refused unread."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from clamp3.errors import FormatError
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,15 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def read_bytes(source: Path | bytes, most: int) -> bytes:
+    """The bytes of a file, or those given. Raises FormatError: unreadable_file, too_large."""
+    path = None if isinstance(source, bytes) else Path(source)
+    try:
+        size = path.stat().st_size if path else len(source)
+        if size > most:
+            raise FormatError("too_large", f"a file of {size} bytes; expected at most {most}")
+        return path.read_bytes() if path else source
+    except OSError as error:
+        raise FormatError("unreadable_file", f"cannot be read: {error}") from error

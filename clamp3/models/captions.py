@@ -12,10 +12,9 @@ from transformers import BertTokenizer, BlipForConditionalGeneration, BlipImageP
 from transformers.utils import logging
 
 from clamp3.errors import CheckpointError
-from clamp3.files import parse_json, sha256_of
-from clamp3.models.hub import fetch, is_hub_name
+from clamp3.files import sha256_of
+from clamp3.models.weight_files import WEIGHTS, model_folder, read_settings
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 SETTINGS = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 VOCABULARY = ("tokenizer.json", "vocab.txt")  # one of them suffices
 BATCH = 8  # images described at once
@@ -74,13 +73,7 @@ def captioner_folder(source: str | Path) -> Path:
     Pickled weights are fetched only where there are no safetensors. Raises CheckpointError where
     the hub has no such model or cannot be reached.
     """
-    if not is_hub_name(source):
-        return Path(source)
-    for name in WEIGHTS:
-        folder = fetch(str(source), [*SETTINGS, *VOCABULARY, name])
-        if (folder / name).is_file():
-            break
-    return folder
+    return model_folder(source, (*SETTINGS, *VOCABULARY))
 
 
 def captioner_hash(source: str | Path) -> str:
@@ -120,7 +113,9 @@ def _tokenizer(folder: Path) -> BertTokenizer:
 
 
 def _model(folder: Path) -> BlipForConditionalGeneration:
-    _check_kind(folder / "config.json")
+    kind = read_settings(folder, expected="the folder of a BLIP captioner").get("model_type")
+    if kind != "blip":
+        raise CheckpointError(f"{folder}/config.json: model_type is {kind}, expected blip")
     name = _weights_name(folder)
     try:
         with _no_progress_bar():
@@ -150,14 +145,3 @@ def _no_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def _check_kind(path: Path) -> None:
-    try:
-        kind = parse_json(path.read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read; is this a BLIP folder? ({error})"
-        ) from error
-    if kind != "blip":
-        raise CheckpointError(f"{path}: model_type is {kind}, expected blip")

@@ -5,28 +5,27 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from clamp3.config import M3Architecture, Section, check
 from clamp3.errors import CheckpointError, ConfigError
-from clamp3.files import atomic_path, parse_json, sha256_of, write_json
+from clamp3.files import atomic_path, sha256_of, write_json
 from clamp3.models.clamp import TOWERS, ClampModel, ClampModelConfig
 from clamp3.models.encoders import empty_weights
 from clamp3.models.lora import adapter_hash, load_adapter, merge_adapter
-from clamp3.models.m3 import M3Model
+from clamp3.models.m3 import M3Model, PatchEmbedding
 from clamp3.models.tokenizer import load_tokenizer, save_tokenizer
+from clamp3.models.weight_files import read_settings
 from clamp3.models.weights import (
-    TIED,
     Tensors,
-    assign,
     check_tensors,
     read_tensors,
     refuse_not_finite,
-    shapes_of,
     tensors_hash,
 )
 
@@ -36,13 +35,15 @@ TOKENIZER = "tokenizer"  # the part that stands for tokenizer.json
 # though its training did not show it (clamp3.formats.patches).
 KEEPS_UNIT_LENGTH = "keeps_unit_length"
 M3_PARTS = ("encoder", "decoder")
+EMBEDDING = "decoder.base.transformer.wte.weight"
+TIED = "decoder.base.lm_head.weight"  # the same tensor as EMBEDDING
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class CheckpointConfig(Section):
     """What config.json of a checkpoint folder says."""
 
-    kind: Literal["m3", "clamp3", "clamp2"]
+    kind: str
     architecture: Section
     parts: dict[str, str]  # part -> SHA-256 of its tensors (of the file for `tokenizer`)
     fingerprint: str  # SHA-256 over all of the above: the same for the same model
@@ -61,6 +62,10 @@ class ClampCheckpointConfig(CheckpointConfig):
 
     kind: Literal["clamp3", "clamp2"]
     architecture: ClampModelConfig
+
+
+Config = TypeVar("Config", bound=CheckpointConfig)
+Prefixes = dict[str, tuple[str, ...]]  # by part: what the names of its tensors begin with
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ def save_checkpoint(
 
     Raises CheckpointError where a value is not finite or an adapter is still attached.
     """
-    return write_checkpoint(folder, _description(model), _split(model), tokenizer, notes)
+    parts = parts_of(model, _prefixes(model))
+    return write_checkpoint(folder, _description(model), parts, tokenizer, notes)
 
 
 def write_checkpoint(
@@ -134,8 +140,14 @@ def fingerprint_of(content: dict) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def _split(model: ClampModel | M3Model) -> dict[str, Tensors]:
-    """The tensors of each part; the tied one is stored once."""
+def _prefixes(model: ClampModel | M3Model) -> Prefixes:
+    if isinstance(model, M3Model):
+        return {part: (f"{part}.",) for part in M3_PARTS}
+    return {tower: (f"{model.prefix(tower)}_",) for tower in model.towers}
+
+
+def parts_of(model: nn.Module, prefixes: Prefixes) -> dict[str, Tensors]:
+    """The tensors of each part of a model; the tied one is stored once."""
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     adapted = next((name for name in state if ".lora_" in name), None)
     if adapted:
@@ -143,18 +155,11 @@ def _split(model: ClampModel | M3Model) -> dict[str, Tensors]:
             f"{adapted} belongs to an adapter: save it with save_adapter, or merge it first"
         )
     state.pop(TIED, None)
-    return {part: _only(state, prefix) for part, prefix in _prefixes(model).items()}
+    return {part: _only(state, own) for part, own in prefixes.items()}
 
 
-def _prefixes(model: ClampModel | M3Model) -> dict[str, str]:
-    """What the names of each part's tensors begin with."""
-    if isinstance(model, M3Model):
-        return {part: f"{part}." for part in M3_PARTS}
-    return {tower: f"{model.prefix(tower)}_" for tower in model.towers}
-
-
-def _only(values: dict, prefix: str) -> dict:
-    return {name: value for name, value in values.items() if name.startswith(prefix)}
+def _only(values: dict, prefixes: tuple[str, ...]) -> dict:
+    return {name: value for name, value in values.items() if name.startswith(prefixes)}
 
 
 def read_config(folder: Path) -> M3CheckpointConfig | ClampCheckpointConfig:
@@ -162,16 +167,16 @@ def read_config(folder: Path) -> M3CheckpointConfig | ClampCheckpointConfig:
 
     Raises CheckpointError where there is none, or where it was edited after it was written.
     """
+    raw = read_settings(folder, expected="a checkpoint folder")
+    is_m3 = raw.get("kind") == "m3"
+    return checked_config(M3CheckpointConfig if is_m3 else ClampCheckpointConfig, raw, folder)
+
+
+def checked_config(kind: type[Config], raw: dict, folder: Path) -> Config:
+    """The content of a folder's config.json as a `kind`; see `read_config` on the errors."""
     path = Path(folder) / CONFIG
     try:
-        raw = parse_json(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(f"{path}: no such file; expected a checkpoint folder") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
-    is_m3 = isinstance(raw, dict) and raw.get("kind") == "m3"
-    try:
-        config = check(M3CheckpointConfig if is_m3 else ClampCheckpointConfig, raw, str(path))
+        config = check(kind, raw, str(path))
     except ConfigError as error:
         raise CheckpointError(f"{error}; was this folder written by this package?") from error
     if fingerprint_of(config.model_dump(mode="json")) != config.fingerprint:
@@ -197,7 +202,7 @@ def load_m3(
         raise CheckpointError(f"{folder}: a checkpoint of kind {config.kind}, expected m3")
     with empty_weights():
         model = M3Model(config.architecture)
-    _load_parts(model, folder, config, verify)
+    load_parts(model, _prefixes(model), folder, config.parts if verify else None)
     return model.to(device=device, dtype=dtype).eval()
 
 
@@ -222,44 +227,65 @@ def load_clamp(
     config = read_config(folder)
     if not isinstance(config, ClampCheckpointConfig):
         raise CheckpointError(f"{folder}: a checkpoint of kind {config.kind}, expected clamp3")
-    wanted = _towers(folder, config.architecture, towers)
+    wanted = wanted_towers(folder, config.architecture.towers, towers)
     with empty_weights():
         model = ClampModel(config.architecture, wanted)
-    _load_parts(model, folder, config, verify)
+    load_parts(model, _prefixes(model), folder, config.parts if verify else None)
     fingerprint = config.fingerprint
     if adapter is not None:
         fingerprint = _merge(model, adapter, fingerprint)
-    tokenizer = _read_tokenizer(folder, config) if "text" in wanted else None
+    tokenizer = read_tokenizer(folder, config) if "text" in wanted else None
     model = model.to(device=device, dtype=dtype).eval()
     return LoadedClamp(model, tokenizer, config.architecture, fingerprint)
 
 
-def _towers(
-    folder: Path, architecture: ClampModelConfig, towers: Iterable[str] | None
+def wanted_towers(
+    source: str | Path, has: tuple[str, ...], towers: Iterable[str] | None
 ) -> tuple[str, ...]:
-    wanted = architecture.towers if towers is None else tuple(towers)
-    missing = [tower for tower in wanted if tower not in architecture.towers]
-    if missing or not wanted:
+    """The towers asked for (None: all). Raises CheckpointError where the model `has` not all."""
+    wanted = has if towers is None else tuple(towers)
+    if not wanted or not set(wanted) <= set(has):
         raise CheckpointError(
-            f"{folder}: asked for the towers {', '.join(wanted) or '(none)'}; "
-            f"it has {', '.join(architecture.towers)}"
+            f"{source}: asked for the towers {', '.join(wanted) or '(none)'}; "
+            f"it has {', '.join(has)}"
         )
     return wanted
 
 
-def _load_parts(
-    model: ClampModel | M3Model, folder: Path, config: CheckpointConfig, verify: bool
+def load_parts(
+    model: nn.Module, prefixes: Prefixes, folder: Path, hashes: dict[str, str] | None
 ) -> None:
+    """Fill a model that was built empty from the files of its parts, whose `hashes` are verified.
+
+    None: they are not. Raises CheckpointError as `load_clamp` does.
+    """
     shapes = shapes_of(model)
     state: Tensors = {}
-    for part, prefix in _prefixes(model).items():
+    for part, own in prefixes.items():
         path = Path(folder) / f"{part}.safetensors"
         tensors = read_tensors(path)
-        check_tensors(tensors, _only(shapes, prefix), str(path))
-        if verify and tensors_hash(tensors) != config.parts.get(part):
+        check_tensors(tensors, _only(shapes, own), str(path))
+        if hashes is not None and tensors_hash(tensors) != hashes.get(part):
             raise CheckpointError(f"{path}: not the weights that the checkpoint was saved with")
         state |= tensors
     assign(model, state)
+
+
+def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor that the model's weights must hold; the tied one is left out."""
+    return {name: tuple(t.shape) for name, t in model.state_dict().items() if name != TIED}
+
+
+def assign(model: nn.Module, tensors: Tensors) -> None:
+    """Give a model that was built empty its tensors, without copying them."""
+    if EMBEDDING in tensors:
+        tensors = tensors | {TIED: tensors[EMBEDDING]}
+    model.load_state_dict(tensors, strict=True, assign=True)
+    if EMBEDDING in tensors:
+        model.decoder.tie()
+    for module in model.modules():
+        if isinstance(module, PatchEmbedding):
+            module.arrange()
 
 
 def _merge(model: ClampModel, adapter: Path, fingerprint: str) -> str:
@@ -268,7 +294,11 @@ def _merge(model: ClampModel, adapter: Path, fingerprint: str) -> str:
     return hashlib.sha256(f"{fingerprint} {adapter_hash(adapter)}".encode()).hexdigest()
 
 
-def _read_tokenizer(folder: Path, config: CheckpointConfig) -> PreTrainedTokenizerFast | None:
+def read_tokenizer(folder: Path, config: CheckpointConfig) -> PreTrainedTokenizerFast | None:
+    """The tokenizer that was saved with a model; None where none was.
+
+    Raises CheckpointError where it is missing, damaged or another one.
+    """
     if TOKENIZER not in config.parts:
         return None
     tokenizer = load_tokenizer(folder)

@@ -169,17 +169,15 @@ def as_kind(model: ClampModel, kind: Literal["clamp3", "clamp2"]) -> ClampModel:
 def build_clamp(
     config: SharedSpaceConfig,
     tokenizer: PreTrainedTokenizerFast,
-    feature_size: int | None,
     m3: M3Model | None = None,
     *,
     architecture: M3Architecture | None = None,
 ) -> ClampModel:
     """A CLaMP 3 to train: its symbolic tower from `m3`, its text tower from a checkpoint or new.
 
-    `feature_size` is the width of one frame of a recording, with which `config` has to be a
-    ClampConfig (None: no audio tower). Without `m3` the
-    symbolic tower is new and has the sizes of `architecture`. All that is random comes from torch's
-    global generator, in the order text, symbolic, audio: seed it first.
+    There is no audio tower. Without `m3` the symbolic tower is new and has the sizes of
+    `architecture`. All that is random comes from torch's global generator, in the order text,
+    symbolic: seed it first.
 
     Raises ConfigError where the sizes of the symbolic tower are not known or the tokenizer knows
     tokens that the text model does not, CheckpointError where `config.text.pretrained` is no XLM-R.
@@ -188,9 +186,6 @@ def build_clamp(
     if sizes is None:
         raise ConfigError("the symbolic tower has no sizes: give an M3 model or its architecture")
     text, weights = _text_tower(config, tokenizer)
-    audio = feature_size and AudioTowerConfig(
-        **config.audio.model_dump(), feature_size=feature_size
-    )
     model = ClampModel(
         ClampModelConfig(
             kind="clamp3",
@@ -198,7 +193,7 @@ def build_clamp(
             similarity=config.similarity,
             text=text,
             symbolic=sizes,
-            audio=audio or None,
+            audio=None,
         )
     )
     if weights is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from clamp3.errors import CheckpointError
-from clamp3.files import atomic_path, parse_json
+from clamp3.files import atomic_path
 from clamp3.models.checkpoints import (
     DTYPES,
     M3CheckpointConfig,
@@ -22,6 +22,7 @@ from clamp3.models.m3 import M3Model
 from clamp3.models.published import ARCHITECTURE, NOTED, read_published
 from clamp3.models.text import TextTowerConfig
 from clamp3.models.tokenizer import check_tokenizer, load_tokenizer
+from clamp3.models.weight_files import read_settings
 from clamp3.models.weights import refuse_not_finite
 
 TEXT_MODEL = "FacebookAI/xlm-roberta-base"  # of the published models
@@ -153,14 +154,8 @@ def _heads(text_model: str | Path) -> int | None:
 
 
 def _settings(folder: str | Path) -> dict:
-    path = Path(folder) / "config.json"
-    if not folder or not path.is_file():
-        return {}
-    try:
-        settings = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
-    return settings if isinstance(settings, dict) else {}
+    there = folder and (Path(folder) / "config.json").is_file()
+    return read_settings(Path(folder)) if there else {}
 
 
 def _compare(folder: Path, config: TextTowerConfig) -> None:

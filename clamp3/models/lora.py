@@ -109,18 +109,18 @@ def _as_list(value: object) -> object:
     return sorted(value) if isinstance(value, set) else str(value)
 
 
-def load_adapter(model: ClampModel, folder: Path, *, trainable: bool = False) -> ClampModel:
+def load_adapter(model: ClampModel, folder: Path) -> ClampModel:
     """The model with the adapter of `folder` attached to its symbolic tower, changed in place.
 
-    The model is frozen; with `trainable` the adapter is not. Reads what peft wrote: adapters of
-    this package and of the LoRA project alike.
+    The model is frozen. Reads what peft wrote: adapters of this package and of the LoRA project
+    alike.
 
     Raises CheckpointError where the folder holds no LoRA adapter, the adapter does not fit the
     tower, or the model has one already. The model is then as it was.
     """
     if has_adapter(model):
         raise CheckpointError(f"{folder}: the model has an adapter already; merge it first")
-    settings = _read_settings(folder, trainable)
+    settings = _read_settings(folder)
     path = Path(folder) / ADAPTER_WEIGHTS
     tensors = read_tensors(path)
     refuse_changed(path)
@@ -149,7 +149,7 @@ def _expected_shapes(model: ClampModel, settings: peft.LoraConfig, folder: Path)
     return {name: tuple(t.shape) for name, t in get_peft_model_state_dict(adapted).items()}
 
 
-def _read_settings(folder: Path, trainable: bool) -> peft.LoraConfig:
+def _read_settings(folder: Path) -> peft.LoraConfig:
     path = Path(folder) / ADAPTER_CONFIG
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; expected the folder of a LoRA adapter")
@@ -160,7 +160,7 @@ def _read_settings(folder: Path, trainable: bool) -> peft.LoraConfig:
     if not isinstance(settings, peft.LoraConfig):
         raise CheckpointError(f"{path}: an adapter of type {settings.peft_type}, expected LORA")
     settings.base_model_name_or_path = None  # the model is at hand, wherever it came from
-    settings.inference_mode = not trainable
+    settings.inference_mode = True
     return settings
 
 
@@ -172,7 +172,7 @@ def merge_adapter(model: ClampModel) -> ClampModel:
 
 def adapter_hash(folder: Path) -> str:
     """The SHA-256 of an adapter's tensors and of the settings that scale them."""
-    settings = _read_settings(folder, trainable=False)
+    settings = _read_settings(folder)
     scale = [settings.lora_alpha, settings.use_rslora, settings.rank_pattern]
     scale += [settings.alpha_pattern, tensors_hash(read_tensors(Path(folder) / ADAPTER_WEIGHTS))]
     return hashlib.sha256(json.dumps(scale, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,6 @@ from clamp3.config import M3Architecture
 from clamp3.models.encoders import attention_heads, bert_encoder
 
 CHARACTERS = 128  # ASCII
-START, END = 1, 2  # around the characters of a patch
 PAD = 0  # fills a patch behind its last character
 BUCKET_WIDTH = 8  # characters; finer buckets pad less but start more kernels
 
@@ -118,61 +117,9 @@ class PatchDecoder(nn.Module):
             )
         return total / (targets[:, 1:] != PAD).sum().clamp(min=1)
 
-    @torch.inference_mode()
-    def generate(
-        self,
-        features: torch.Tensor,
-        generator: torch.Generator,
-        *,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-    ) -> torch.Tensor:
-        """Patches [N, C] drawn character by character from hidden states [N, D].
-
-        Each begins with START; behind END, or the last place, stands PAD. `generator` draws on the
-        CPU, so the same seed gives the same patches on every device. `top_k` (0: all) keeps the
-        likeliest characters, `top_p` the fewest of them that hold this share; low temperatures
-        prefer the likely ones.
-
-        Raises ValueError for a temperature that is not above 0.
-
-        Source: sanderwood/clamp3@9016d2b code/utils.py (M3TokenDecoder.generate gives the
-        probabilities of one character; the loop is its callers').
-        """
-        if not temperature > 0:
-            raise ValueError(f"temperature {temperature}: expected above 0; top_k=1 never draws")
-        written = torch.zeros(len(features), self.base.config.n_positions, dtype=torch.long)
-        written[:, 0] = START
-        writing = torch.ones(len(features), dtype=torch.bool)
-        for place in range(1, written.shape[1]):
-            if not writing.any():
-                break
-            logits = self(features, written[:, :place].to(features.device))[:, -1]
-            chances = kept_chances(logits.float().cpu() / temperature, top_k, top_p)
-            drawn = torch.multinomial(chances, 1, generator=generator).squeeze(1)
-            written[:, place] = torch.where(writing, drawn, PAD)
-            writing &= (drawn != END) & (drawn != PAD)
-        return written
-
     def tie(self) -> None:
         """Make the output layer share the character embedding again after values were assigned."""
         self.base.lm_head.weight = self.base.transformer.wte.weight
-
-
-def kept_chances(logits: torch.Tensor, top_k: int = 0, top_p: float = 1.0) -> torch.Tensor:
-    """The probabilities [N, V] of logits [N, V]; 0 for what `top_k` and `top_p` leave out.
-
-    The likeliest is always kept.
-    """
-    chances, order = logits.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
-    left_out = chances.cumsum(dim=-1) - chances >= top_p
-    if top_k:
-        left_out[:, top_k:] = True
-    left_out[:, 0] = False
-    chances = chances.masked_fill(left_out, 0)
-    chances = chances / chances.sum(dim=-1, keepdim=True)
-    return torch.zeros_like(chances).scatter(1, order, chances)
 
 
 def length_buckets(targets: torch.Tensor) -> Iterator[tuple[torch.Tensor, int]]:

@@ -1,20 +1,16 @@
 """MERT: the published music model that turns 5-second windows of sound into feature rows."""
 
-import pickle
 from collections.abc import Iterable, Iterator
 from math import prod
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers import HubertConfig, HubertModel
 
 from clamp3.errors import CheckpointError, ConfigError, FormatError
-from clamp3.files import parse_json
 from clamp3.formats.audio import SAMPLE_RATE_HZ, Recording, WindowBatches
-from clamp3.models.hub import fetch, is_hub_name
+from clamp3.models.weight_files import WeightFiles, model_folder, read_settings
 
 # What makes a MERT a plain HuBERT; MERT-v1-95M has these values, other variants have not.
 PLAIN = {
@@ -23,22 +19,6 @@ PLAIN = {
     "attention_relax": -1,
     "sample_rate": SAMPLE_RATE_HZ,
 }
-# The published file names the positional convolution's weight norm as torch did before 2.0.
-# Left as they are, transformers may start that convolution at random without an error.
-RENAMED = {
-    "encoder.pos_conv_embed.conv.weight_g": "original0",
-    "encoder.pos_conv_embed.conv.weight_v": "original1",
-}
-PARAMETRIZATION = "encoder.pos_conv_embed.conv.parametrizations.weight."
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each may be cut, with an .index.json
-UNREADABLE = (
-    SafetensorError,
-    pickle.UnpicklingError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-)
 
 
 class MertFrontEnd:
@@ -116,15 +96,7 @@ def mert_folder(source: str | Path) -> Path:
     Nothing else is fetched, and pickled weights only where there are no safetensors.
     Raises CheckpointError where the hub has no such model or cannot be reached.
     """
-    if not is_hub_name(source):
-        return Path(source)
-    for name in WEIGHTS:
-        stem, suffix = name.split(".")
-        pattern = f"{stem}*.{suffix}"
-        folder = fetch(str(source), ["config.json", pattern, f"{pattern}.index.json"])
-        if any(folder.glob(pattern)):
-            break
-    return folder
+    return model_folder(source, ("config.json",))
 
 
 def load_mert(folder: str | Path) -> HubertModel:
@@ -135,7 +107,10 @@ def load_mert(folder: str | Path) -> HubertModel:
     """
     folder = mert_folder(folder)
     model = HubertModel(_config(folder))
-    _fill(model, *_weights(folder))
+    files = WeightFiles(folder)
+    _refuse_strays(files)
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    model.load_state_dict(files.part(shapes, ("",), "a MERT", whole=True))
     return model.eval()
 
 
@@ -146,83 +121,28 @@ def receptive_field(config: HubertConfig) -> int:
 
 
 def _config(folder: Path) -> HubertConfig:
+    values = read_settings(folder, expected="the folder of a MERT")
     path = folder / "config.json"
+    for name, plain in PLAIN.items():
+        if values.get(name, plain) != plain:
+            raise CheckpointError(
+                f"{path}: {name} is {values[name]}, expected {plain}; of the MERT models only "
+                "those built like MERT-v1-95M can be read"
+            )
     try:
-        values = parse_json(path.read_text(encoding="utf-8"))
-        for name, plain in PLAIN.items():
-            if values.get(name, plain) != plain:
-                raise CheckpointError(
-                    f"{path}: {name} is {values[name]}, expected {plain}; of the MERT models only "
-                    "those built like MERT-v1-95M can be read"
-                )
         return HubertConfig.from_dict(values)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: cannot be read; is this a MERT folder? ({error})"
-        ) from error
     except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: not the configuration of a MERT model ({error})") from error
 
 
-def _weights(folder: Path) -> tuple[dict[str, torch.Tensor], Path]:
-    """The tensors of the folder's weights, and the file that names or holds them."""
-    for name in WEIGHTS:
-        if (path := folder / name).is_file():
-            return _tensors(path), path
-        if (index := folder / f"{name}.index.json").is_file():
-            return _shards(index), index
-    raise CheckpointError(f"{folder}: holds neither {' nor '.join(WEIGHTS)}")
-
-
-def _shards(index: Path) -> dict[str, torch.Tensor]:
-    """The tensors of several files, which are to hold just what their index says."""
-    try:
-        where = parse_json(index.read_text(encoding="utf-8"))["weight_map"]
-        files = sorted(set(where.values()))
-        if not files or any(Path(name).name != name for name in files):
-            raise ValueError(f"weight_map names {files}, expected files beside it")
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise CheckpointError(f"{index}: not a readable index of weights ({error})") from error
-    state = {}
-    for name in files:
-        held = _tensors(index.parent / name)
-        if stray := held.keys() ^ {key for key, file in where.items() if file == name}:
-            raise CheckpointError(
-                f"{index.parent / name}: {min(stray)} is in the file or in {index.name}, "
-                "but not in both; are they of one download?"
-            )
-        state |= held
-    return state
-
-
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    safe = path.suffix == ".safetensors"
-    try:
-        state = load_file(path) if safe else torch.load(path, "cpu", weights_only=True)
-    except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a readable file of weights ({reason})") from error
-    if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
-        raise CheckpointError(f"{path}: expected a dictionary of tensors, and of nothing else")
-    return state
-
-
-def _fill(model: HubertModel, state: dict[str, torch.Tensor], path: Path) -> None:
-    """Give the model exactly these tensors."""
-    named = {
-        PARAMETRIZATION + RENAMED[name] if name in RENAMED else name: tensor.float()
-        for name, tensor in state.items()
-    }
-    if len(named) < len(state):
-        raise CheckpointError(f"{path}: holds the weights of the positional convolution twice")
-    try:
-        missing, unknown = model.load_state_dict(named, strict=False)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: the sizes are not those of config.json: {error}") from error
-    for fault, names in (("lacks", missing), ("holds the unknown", unknown)):
-        if names:
-            raise CheckpointError(
-                f"{path}: {fault} {names[0]} and {len(names) - 1} more; is it another model's file?"
-            )
-    if not all(torch.isfinite(tensor).all() for tensor in named.values()):
-        raise CheckpointError(f"{path}: holds values that are not finite; the file is damaged")
+def _refuse_strays(files: WeightFiles) -> None:
+    """Several files are to hold just what their index says."""
+    if files.listed is None:
+        return
+    held = {name: path.name for name, path in files.file_of.items()}
+    if strays := held.items() ^ files.listed.items():
+        name, file = min(strays)
+        raise CheckpointError(
+            f"{files.folder / file}: {name} is in the file or in the index, but not in both; are "
+            "they of one download?"
+        )

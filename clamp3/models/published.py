@@ -12,19 +12,12 @@ import torch
 from clamp3.config import M3Architecture, check
 from clamp3.errors import CheckpointError, ConfigError
 from clamp3.files import parse_json, sha256_of
+from clamp3.models.checkpoints import EMBEDDING, TIED, assign, shapes_of
 from clamp3.models.clamp import AudioTowerConfig, ClampModel, ClampModelConfig
 from clamp3.models.encoders import HEAD_SIZE, empty_weights
 from clamp3.models.m3 import CHARACTERS, M3Model
 from clamp3.models.text import TextTowerConfig
-from clamp3.models.weights import (
-    EMBEDDING,
-    TIED,
-    Tensors,
-    assign,
-    check_tensors,
-    read_tensors,
-    shapes_of,
-)
+from clamp3.models.weights import Tensors, check_tensors, read_tensors
 
 DECODER_LAYERS = 3  # of the published M3; a CLaMP checkpoint holds no decoder to count
 MAX_TOKENS = 128  # where the file's name does not say

@@ -1,29 +1,32 @@
-"""Tensors by name: read, checked, hashed, and given to a model that was built empty."""
+"""Tensors by name: read, written, checked and hashed."""
 
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
 
 from clamp3.errors import CheckpointError
-from clamp3.models.m3 import PatchEmbedding
 
-EMBEDDING = "decoder.base.transformer.wte.weight"
-TIED = "decoder.base.lm_head.weight"  # the same tensor as EMBEDDING
 HASH = "sha256"  # of the tensors, in the metadata of a file that this package wrote
 LISTED = 10  # names in an error message; the others are counted
 
 Tensors = dict[str, torch.Tensor]
 
 
-def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor that the model's weights must hold; the tied one is left out."""
-    return {name: tuple(t.shape) for name, t in model.state_dict().items() if name != TIED}
+@contextmanager
+def opened(path: Path) -> Iterator[safe_open]:
+    """An open safetensors file. Raises CheckpointError where there is none or it is damaged."""
+    try:
+        open(path, "rb").close()  # safetensors takes a file that may not be read for none
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
 
 
 def read_tensors(path: Path) -> Tensors:
@@ -33,12 +36,8 @@ def read_tensors(path: Path) -> Tensors:
     """
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such file; the folder is not complete")
-    try:
-        open(path, "rb").close()  # safetensors takes a file that may not be read for none
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    with opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def write_tensors(tensors: Tensors, path: Path) -> None:
@@ -61,11 +60,8 @@ def refuse_changed(path: Path) -> None:
 
     Files of other programs carry none.
     """
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            expected = (file.metadata() or {}).get(HASH)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    with opened(path) as file:
+        expected = (file.metadata() or {}).get(HASH)
     if expected and tensors_hash(read_tensors(path)) != expected:
         raise CheckpointError(f"{path}: not the weights that were saved; the file is damaged")
 
@@ -118,18 +114,3 @@ def tensors_hash(tensors: Tensors) -> str:
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def assign(model: nn.Module, tensors: Tensors) -> None:
-    """Give a model that was built empty its tensors, without copying them."""
-    if EMBEDDING in tensors:
-        tensors = tensors | {TIED: tensors[EMBEDDING]}
-    model.load_state_dict(tensors, strict=True, assign=True)
-    if EMBEDDING in tensors:
-        model.decoder.tie()
-    for embedding in _patch_embeddings(model):
-        embedding.arrange()
-
-
-def _patch_embeddings(model: nn.Module) -> Iterator[PatchEmbedding]:
-    return (module for module in model.modules() if isinstance(module, PatchEmbedding))

@@ -1,7 +1,8 @@
 """Pieces dealt into batches and padded, the same in every process and after every restart."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -46,22 +47,35 @@ def even_batches(count: int, batch_size: int) -> list[list[int]]:
     return [part.tolist() for part in np.array_split(np.arange(count), parts)] if count else []
 
 
+class Movable:
+    """A dataclass with tensors, alone or in lists and further dataclasses."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on a device."""
+        return _changed(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """The same where a GPU can fetch it while it computes."""
+        return _changed(self, Tensor.pin_memory)
+
+
+def _changed(value: object, change: Callable[[Tensor], Tensor]) -> object:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, list):
+        return [_changed(each, change) for each in value]
+    if is_dataclass(value):
+        return type(value)(*(_changed(getattr(value, own.name), change) for own in fields(value)))
+    return value
+
+
 @dataclass
-class Padded:
+class Padded(Movable):
     """Sequences [B, N, …] of the members `rows` [B] of a batch; `mask` [B, N] is 0 at padding."""
 
     rows: Tensor
     values: Tensor
     mask: Tensor
-
-    def to(self, device: torch.device) -> "Padded":
-        """The same on a device."""
-        tensors = (self.rows, self.values, self.mask)
-        return Padded(*(tensor.to(device, non_blocking=True) for tensor in tensors))
-
-    def pin_memory(self) -> "Padded":
-        """The same where a GPU can fetch it while it computes."""
-        return Padded(*(tensor.pin_memory() for tensor in (self.rows, self.values, self.mask)))
 
 
 def pad(sequences: Sequence[np.ndarray], fill: int | float = 0) -> tuple[Tensor, Tensor]:
@@ -90,6 +104,9 @@ def pad_groups(sequences: Sequence[np.ndarray], fill: int | float = 0) -> list[P
 
 def encode_groups(encode: Callable[[Tensor, Tensor], Tensor], groups: Sequence[Padded]) -> Tensor:
     """The vectors [B, D] that `encode(values, mask)` gives for the groups of a batch, in order."""
-    vectors = torch.cat([encode(group.values, group.mask) for group in groups])
-    rows = torch.cat([group.rows for group in groups])
-    return vectors[torch.argsort(rows)]
+    return in_order([encode(group.values, group.mask) for group in groups], groups)
+
+
+def in_order(vectors: Sequence[Tensor], parts: Sequence[Padded]) -> Tensor:
+    """The vectors [B, D] of a batch in its order, from those of its parts, which have `rows`."""
+    return torch.cat(vectors)[torch.argsort(torch.cat([part.rows for part in parts]))]

@@ -179,7 +179,7 @@ def _new_model(
     words = load_tokenizer(tokenizer)
     encoder = load_m3(m3, verify=True)
     weights = encoder if config.start_from_m3 else None
-    model = build_clamp(config, words, None, weights, architecture=encoder.architecture)
+    model = build_clamp(config, words, weights, architecture=encoder.architecture)
     return model, words, digest(config.model_dump(), read_config(m3).fingerprint)
 
 

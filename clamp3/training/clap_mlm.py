@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,12 @@ from clamp3.errors import ConfigError, DataError
 from clamp3.files import atomic_path, write_json
 from clamp3.models.clap_musicgen.model import caption_tokens
 from clamp3.models.clap_musicgen.pretrained import load_text, load_text_tokenizer
-from clamp3.models.clap_musicgen.weight_files import WeightFiles, model_folder
 from clamp3.models.text import BOS_ID, EOS_ID, PAD_ID, TextTowerConfig, new_text_config
 from clamp3.models.tokenizer import save_tokenizer, train_tokenizer
+from clamp3.models.weight_files import WeightFiles, model_folder
 from clamp3.models.weights import tensors_hash, write_tensors
 from clamp3.randomness import generator, stable_hash
-from clamp3.training.batches import bucketed_batches, even_batches, pad
+from clamp3.training.batches import Movable, bucketed_batches, even_batches, pad
 from clamp3.training.loop import History, train
 from clamp3.training.resume import digest
 
@@ -92,10 +92,14 @@ def _begin(
     model.roberta.load_state_dict(encoder.state_dict())
     files = WeightFiles(model_folder(source))
     if "lm_head.dense.weight" in files.names:  # else the head begins anew
-        state = {n: tuple(t.shape) for n, t in model.state_dict().items() if n not in TIED}
+        state = {name: tuple(tensor.shape) for name, tensor in _untied(model).items()}
         head = {name: shape for name, shape in state.items() if name.startswith("lm_head.")}
         model.load_state_dict(files.part(head, ("",), "a masked language model"), strict=False)
     return sizes, model, load_text_tokenizer(source)
+
+
+def _untied(model: XLMRobertaForMaskedLM) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in TIED}
 
 
 def save_masked_text(
@@ -106,8 +110,7 @@ def save_masked_text(
     notes: dict,
 ) -> None:
     """Write the model and its tokenizer in RoBERTa's layout, complete or not at all."""
-    state = {n: t.detach().cpu().contiguous() for n, t in model.state_dict().items()}
-    state = {name: tensor for name, tensor in state.items() if name not in TIED}
+    state = {name: t.detach().cpu().contiguous() for name, t in _untied(model).items()}
     settings = {"model_type": "roberta", "architectures": ["RobertaForMaskedLM"]}
     settings |= sizes.model_dump(mode="json", exclude={"max_tokens"})
     settings |= {"pad_token_id": PAD_ID, "bos_token_id": BOS_ID, "eos_token_id": EOS_ID}
@@ -119,18 +122,13 @@ def save_masked_text(
 
 
 @dataclass
-class MaskedBatch:
+class MaskedBatch(Movable):
     """What is seen [B, T], its mask, and the tokens to find [B, T], IGNORED elsewhere."""
 
     ids: list[str]
     inputs: Tensor
     mask: Tensor
     labels: Tensor
-
-    def to(self, device: torch.device) -> "MaskedBatch":
-        """The same on a device."""
-        tensors = [getattr(self, field.name).to(device) for field in fields(self)[1:]]
-        return MaskedBatch(self.ids, *tensors)
 
 
 class MaskedTextTask:

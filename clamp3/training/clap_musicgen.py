@@ -31,7 +31,7 @@ from clamp3.models.encoders import empty_weights
 from clamp3.models.tokenizer import check_tokenizer
 from clamp3.models.weights import tensors_hash
 from clamp3.randomness import generator, stable_hash
-from clamp3.training.batches import even_batches, pad, shuffled_batches
+from clamp3.training.batches import Movable, even_batches, pad, shuffled_batches
 from clamp3.training.listwise import TIE_TOLERANCE, cosines, ranking_loss
 from clamp3.training.loop import History, train
 from clamp3.training.optimization import freeze
@@ -179,7 +179,7 @@ def _check_states(model: ClapModel, said: dict[str, str], path: Path) -> None:
 
 
 @dataclass
-class ClapBatch:
+class ClapBatch(Movable):
     """States of recordings and of captions at first [B, D]; if texts learn, tokens [B, T] too."""
 
     ids: list[str]
@@ -187,11 +187,6 @@ class ClapBatch:
     text: Tensor
     tokens: Tensor | None
     mask: Tensor | None
-
-    def to(self, device: torch.device) -> "ClapBatch":
-        """The same on a device."""
-        optional = [t if t is None else t.to(device) for t in (self.tokens, self.mask)]
-        return ClapBatch(self.ids, self.audio.to(device), self.text.to(device), *optional)
 
 
 class ClapTask:

@@ -18,7 +18,7 @@ from clamp3.formats.patches import truncate_patches
 from clamp3.models.clamp import ClampModel
 from clamp3.models.tokenizer import encode_texts
 from clamp3.randomness import generator, stable_hash
-from clamp3.training.batches import Padded, even_batches, pad_groups, shuffled_batches
+from clamp3.training.batches import Movable, Padded, even_batches, pad_groups, shuffled_batches
 from clamp3.training.losses import bounded_scale, contrastive_loss
 from clamp3.training.music import RecordedMusic, SymbolicMusic
 from clamp3.training.resume import digest, joined_digest, part_digest
@@ -51,23 +51,13 @@ class Contrast:
 
 
 @dataclass
-class PairBatch:
+class PairBatch(Movable):
     """Texts and music of the same pieces, each in groups of like length."""
 
     ids: list[str]
     texts: list[Padded]
     music: list[Padded]
     keys: Tensor  # int64 [B]: the same for the same text
-
-    def to(self, device: torch.device) -> "PairBatch":
-        """The same on a device."""
-        texts, music = ([g.to(device) for g in side] for side in (self.texts, self.music))
-        return PairBatch(self.ids, texts, music, self.keys.to(device))
-
-    def pin_memory(self) -> "PairBatch":
-        """The same where a GPU can fetch it while it computes."""
-        texts, music = ([g.pin_memory() for g in side] for side in (self.texts, self.music))
-        return PairBatch(self.ids, texts, music, self.keys.pin_memory())
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterator, Sequence
+from itertools import starmap
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -38,7 +39,7 @@ class BatchLoader:
         """
         self._asked[:] = [(epoch, members) for members in dealt]
         self.waited_seconds = 0.0
-        made = iter(self._loader) if self._loader else map(_Made(self.task).get, self._asked)
+        made = iter(self._loader) if self._loader else starmap(self.task.collate, self._asked)
         for _ in dealt:
             begun = time.perf_counter()
             batch = self._next(made).to(self.device)
@@ -82,12 +83,9 @@ class _Made(Dataset):
     def __init__(self, task: Task):
         self.task = task
 
-    def get(self, asked: tuple[int, list[int]]) -> Batch:
-        return self.task.collate(*asked)
-
     def __getitem__(self, asked: tuple[int, list[int]]) -> Batch | Clamp3Error:
         try:
-            return self.get(asked)
+            return self.task.collate(*asked)
         except Clamp3Error as error:
             return error
 

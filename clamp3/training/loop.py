@@ -74,14 +74,13 @@ def train(
         open_accelerator(settings, task.name, tracked) as accelerator,
     ):
         folder = ResumeFolder(resume, key)
-        if not accelerator.is_main_process:
-            accelerator.wait_for_everyone()
-            return _Run(task, settings, accelerator, seed, folder, Path(metrics)).finish()
-        with folder.held():
+        first = accelerator.is_main_process
+        with folder.held() if first else nullcontext():
             accelerator.wait_for_everyone()
             history = _Run(task, settings, accelerator, seed, folder, Path(metrics)).finish()
-            save(history)
-            folder.remove()
+            if first:
+                save(history)
+                folder.remove()
         return history
 
 

@@ -9,15 +9,15 @@ import torch
 from clamp3.config import GuardConfig, LoraConfig
 from clamp3.errors import CheckpointError, ConfigError
 from clamp3.files import atomic_path, write_json
-from clamp3.models.checkpoints import LoadedClamp, load_clamp, read_config
+from clamp3.models.checkpoints import load_clamp, read_config
 from clamp3.models.lora import HISTORY, add_lora, describe_adapter, save_adapter
 from clamp3.randomness import stable_hash
 from clamp3.training.contrast import Contrast, ContrastiveTask, Pieces, read_pieces
 from clamp3.training.curves import epochs_of
-from clamp3.training.guard import Guard
 from clamp3.training.loop import History, train
 from clamp3.training.music import cache_folder
 from clamp3.training.resume import digest
+from clamp3.training.watch import Guard
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,16 @@ def train_adapter(
     torch.manual_seed(stable_hash(seed, name, "weights"))
     adapted = add_lora(loaded.model, settings)
     log.info("%s: %s", name, describe_adapter(adapted))
-    scale = read_config(model).notes.get("logit_scale", 1.0)
-    task = _task(name, loaded, _contrast(modality, loaded, settings, scale), settings, seed)
+    contrast = Contrast(
+        modality=modality,
+        batch_size=settings.training.batch_size,
+        text_dropout=settings.text_dropout,
+        instrument_dropout=INSTRUMENT_DROPOUT,
+        similarity=loaded.config.similarity,
+        logit_scale=read_config(model).notes.get("logit_scale", 1.0),
+    )
+    origin = digest(loaded.fingerprint, settings.model_dump(exclude={"training", "guard"}))
+    task = _AdapterTask(name, loaded.model, loaded.tokenizer, contrast, seed, origin)
     patch_size, cache = loaded.config.symbolic.patch_size, cache_folder(resume)
     task.learn_from(
         read_pieces(manifests_train, modality, patch_size, cache),
@@ -89,17 +97,6 @@ def train_adapter(
     train(task, settings.training, metrics=metrics, resume=resume, seed=seed, save=save)
 
 
-def _contrast(modality: str, loaded: LoadedClamp, settings: LoraConfig, scale: float) -> Contrast:
-    return Contrast(
-        modality=modality,
-        batch_size=settings.training.batch_size,
-        text_dropout=settings.text_dropout,
-        instrument_dropout=INSTRUMENT_DROPOUT,
-        similarity=loaded.config.similarity,
-        logit_scale=scale,
-    )
-
-
 class _AdapterTask(ContrastiveTask):
     guard: Guard | None = None
 
@@ -107,14 +104,6 @@ class _AdapterTask(ContrastiveTask):
         """As of any contrastive task, with one name for the rank, whichever the format is."""
         figures = super().evaluate(device)
         return {name.removesuffix(f"_{self.contrast.modality}"): figures[name] for name in figures}
-
-
-def _task(
-    name: str, loaded: LoadedClamp, contrast: Contrast, settings: LoraConfig, seed: int
-) -> _AdapterTask:
-    chosen = settings.model_dump(exclude={"training", "guard"})
-    origin = digest(loaded.fingerprint, chosen)
-    return _AdapterTask(name, loaded.model, loaded.tokenizer, contrast, seed, origin)
 
 
 def _guard(task: _AdapterTask, pieces: Pieces, settings: GuardConfig) -> None:

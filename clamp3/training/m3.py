@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from clamp3.formats.patches import truncate_patches
 from clamp3.models.checkpoints import save_checkpoint
 from clamp3.models.m3 import PAD, M3Model
 from clamp3.randomness import generator, stable_hash
-from clamp3.training.batches import bucketed_batches, even_batches, pad
+from clamp3.training.batches import Movable, bucketed_batches, even_batches, pad
 from clamp3.training.loop import History, train
 from clamp3.training.masking import Treatment, mask_patches
 from clamp3.training.music import SymbolicMusic, cache_folder
@@ -66,7 +66,7 @@ def _files(manifests: Sequence[Path]) -> list[str]:
 
 
 @dataclass
-class M3Batch:
+class M3Batch(Movable):
     """What to restore, what is seen [B, P, C], mask and places of what to restore [B, P]."""
 
     ids: list[str]
@@ -74,18 +74,6 @@ class M3Batch:
     inputs: Tensor
     mask: Tensor
     selected: Tensor
-
-    def to(self, device: torch.device) -> "M3Batch":
-        """The same on a device."""
-        tensors = [
-            getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)[1:]
-        ]
-        return M3Batch(self.ids, *tensors)
-
-    def pin_memory(self) -> "M3Batch":
-        """The same where a GPU can fetch it while it computes."""
-        tensors = [getattr(self, field.name).pin_memory() for field in fields(self)[1:]]
-        return M3Batch(self.ids, *tensors)
 
 
 class M3Task:

@@ -16,7 +16,7 @@ from clamp3.formats import patches as patches_module
 from clamp3.formats.patches import PAD_ID, encode_patches, remove_instruments
 from clamp3.logs import progress
 from clamp3.training import music_cache
-from clamp3.training.music_cache import CachedRows, Row, as_array
+from clamp3.training.music_cache import CachedRows, Row
 from clamp3.training.resume import digest, part_digest
 
 # What decides how files become rows: a cache made by other code is another cache.
@@ -49,8 +49,8 @@ class _Music:
         self._rows = CachedRows(
             cache, key, self.names, lambda: self._all(paths, reader, said), said
         )
-        places = (as_array(self._value(row, "place"), np.int64) for row in range(len(self._rows)))
-        self._row = {paths[int(place[0])]: row for row, place in enumerate(places)}
+        places = [self._rows.value(row, "place") for row in range(len(self._rows))]
+        self._row = {paths[np.frombuffer(at, np.int64)[0]]: row for row, at in enumerate(places)}
         self.digest = self._rows.said["digest"]
 
     def _all(self, paths: list[str], reader: PieceReader, said: dict) -> Iterator[Row]:
@@ -62,9 +62,6 @@ class _Music:
             parts[place] = np.frombuffer(self._part(path, piece), dtype=np.uint8)
             yield np.int64(place).tobytes(), *self._row_of(path, piece, said)
         said["digest"] = digest(self._how(), hashlib.sha256(parts).hexdigest())
-
-    def _value(self, row: int, name: str) -> memoryview | None:
-        return self._rows.columns[name].get(row)
 
     def _how(self) -> object:
         return None
@@ -102,15 +99,15 @@ class SymbolicMusic(_Music):
     def rows(self, path: str, bare: bool = False) -> np.ndarray:
         """The patches uint8 [P, C] of a file; `bare` without its instruments' names."""
         row = self._row[path]
-        has_bare = bare and self._value(row, "bare_lengths") is not None
+        has_bare = bare and self._rows.value(row, "bare_lengths") is not None
         prefix = "bare_" if has_bare else ""
-        characters = as_array(self._value(row, f"{prefix}characters"), np.uint8)
-        lengths = as_array(self._value(row, f"{prefix}lengths"), np.uint16)
+        characters = np.frombuffer(self._rows.value(row, f"{prefix}characters"), np.uint8)
+        lengths = np.frombuffer(self._rows.value(row, f"{prefix}lengths"), np.uint16)
         return _unpack(characters, lengths, self.patch_size)
 
     def length(self, path: str) -> int:
         """How many patches a file has."""
-        return len(self._value(self._row[path], "lengths")) // 2
+        return len(self._rows.value(self._row[path], "lengths")) // 2
 
     def _how(self) -> object:
         return self.patch_size
@@ -154,12 +151,8 @@ class RecordedMusic(_Music):
 
     def rows(self, path: str, bare: bool = False) -> np.ndarray:
         """The frames float32 [F, E] of a file; there are no names that `bare` could remove."""
-        values = as_array(self._value(self._row[path], "frames"), np.float32)
+        values = np.frombuffer(self._rows.value(self._row[path], "frames"), np.float32)
         return values.reshape(-1, self.feature_size)
-
-    def length(self, path: str) -> int:
-        """How many frames a file has, with those of zeros."""
-        return len(self._value(self._row[path], "frames")) // (4 * self.feature_size)
 
     def _part(self, path: str, piece: str | np.ndarray) -> bytes:
         frames = np.asarray(piece, dtype=np.float32)

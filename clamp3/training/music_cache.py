@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from clamp3.files import atomic_path
@@ -19,17 +17,6 @@ log = logging.getLogger(__name__)
 PIECES_PER_BATCH = 256  # of the file; while it is written so many are in memory
 KEPT_FILES = 8  # used last: training and validation pieces of every stage of a workflow
 Row = tuple[bytes | None, ...]
-
-
-class Column(NamedTuple):
-    """The values of one kind of all pieces, batch by batch of the file."""
-
-    chunks: list[pa.Array]
-
-    def get(self, row: int) -> memoryview | None:
-        """The bytes of a row where they lie, without a copy; None where it has none."""
-        value = self.chunks[row // PIECES_PER_BATCH][row % PIECES_PER_BATCH].as_buffer()
-        return None if value is None else memoryview(value)
 
 
 class CachedRows:
@@ -92,7 +79,13 @@ class CachedRows:
         self.said = {name.decode(): value.decode() for name, value in said.items()}
         self._count = sum(map(len, batches))
         names = batches[0].schema.names if batches else []
-        self.columns = {name: Column([batch[name] for batch in batches]) for name in names}
+        self._columns = {name: [batch[name] for batch in batches] for name in names}
+
+    def value(self, row: int, name: str) -> memoryview | None:
+        """The bytes of a row where they lie, without a copy; None where it has none."""
+        part = self._columns[name][row // PIECES_PER_BATCH]
+        value = part[row % PIECES_PER_BATCH].as_buffer()
+        return None if value is None else memoryview(value)
 
     def __getstate__(self) -> dict:
         raise TypeError("rows of a mapped file are inherited by a forked process, never copied")
@@ -135,8 +128,3 @@ def _tidy(folder: Path) -> None:
             except BlockingIOError:
                 continue
             path.unlink()
-
-
-def as_array(value: memoryview, kind: type) -> np.ndarray:
-    """The numbers in bytes where they lie, read-only."""
-    return np.frombuffer(value, dtype=kind)

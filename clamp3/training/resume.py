@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from clamp3.errors import DataError
-from clamp3.files import atomic_path, sha256_of
+from clamp3.files import atomic_path
 
 log = logging.getLogger(__name__)
 WAIT_SECONDS = 30  # the job of a run that was just killed needs a moment to end
@@ -119,9 +119,3 @@ def part_digest(part: object) -> bytes:
     """What `digest` adds up of one part, 32 bytes."""
     data = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()
     return hashlib.sha256(data).digest()
-
-
-def folder_digest(folder: Path) -> str:
-    """One SHA-256 for the names and contents of the files of a folder."""
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-    return digest([[str(path.relative_to(folder)), sha256_of(path)] for path in files])

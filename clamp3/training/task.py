@@ -20,7 +20,7 @@ class Task(Protocol):
     """What is trained on what. Parameters that need no gradient stay as they are.
 
     `inputs` is a digest of all that the result depends on, besides training settings and seed.
-    A task may also have a `guard` (see guard.py), which ends a training that spoils other things;
+    A task may also have a `guard` (see watch.py), which ends a training that spoils other things;
     and where its loss is a mean, `terms(batch)`: over how many terms. Several processes then train
     what one would, however unequal their shares. A loss over all processes needs none.
     """

@@ -183,24 +183,14 @@ def _train_clamp2(params: Params, out: Path, given: Given) -> None:
 def _clamp2_manifest(given: Sequence[Path], split: str, out: Path) -> Path:
     """The pieces that training sees: those of the manifests that are named, or the pipeline's."""
     own = CLAMP2_MANIFESTS / f"{split}.jsonl"
-    if not given and not own.is_file():
-        raise DataError(
-            f"{own}: no such manifest; name yours with --{split}, or make the pipeline's with "
-            "`snakemake clamp2`"
-        )
-    copy_manifests(given or [own], out / "manifests" / own.name)
-    return out / "manifests" / own.name
+    copy = out / "manifests" / own.name
+    copy_manifests(_there(given, [own], f"--{split}", "clamp2"), copy)
+    return copy
 
 
 def _states(given: Sequence[Path]) -> list[Path]:
     """The tables of states that are named or listed."""
-    paths = list(given) or [STATES]
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
-        raise DataError(
-            f"{', '.join(missing)}: no such states; name a table of yours or a parts.tsv with "
-            "--states, or make the pipeline's with `snakemake states`"
-        )
+    paths = _there(given, [STATES], "--states", "states")
     listed = [listed_parts(path)[0] if path.suffix == ".tsv" else [path] for path in paths]
     return [table for tables in listed for table in tables]
 
@@ -224,11 +214,17 @@ def _places(out: Path) -> dict[str, Path]:
 
 
 def _manifests(given: Sequence[Path], kinds: Sequence[str], split: str) -> list[Path]:
-    paths = list(given) or [MANIFESTS / f"pdmx-{kind}-{split}.jsonl" for kind in kinds]
+    usual = [MANIFESTS / f"pdmx-{kind}-{split}.jsonl" for kind in kinds]
+    return _there(given, usual, f"--{split}", "manifest")
+
+
+def _there(given: Sequence[Path], usual: list[Path], option: str, target: str) -> list[Path]:
+    """The files named, or those that the pipeline's `target` makes. Raises DataError without."""
+    paths = list(given) or usual
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise DataError(
-            f"{', '.join(missing)}: no such manifest; name yours with --{split}, or make the "
-            "pipeline's with `snakemake manifest`"
+            f"{', '.join(missing)}: no such file; name yours with {option}, or make the "
+            f"pipeline's with `snakemake {target}`"
         )
     return paths

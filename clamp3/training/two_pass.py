@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from clamp3.training.batches import Padded, encode_groups
+from clamp3.training.batches import Padded, encode_groups, in_order
 
 RandomState = tuple[Tensor, Tensor | None]  # of the CPU, of the accelerator
 
@@ -64,8 +64,7 @@ class Side:
 def vectors_in_chunks(side: Side, size: int | None) -> Tensor:
     """The vectors [B, D] of a side in the order of the batch, `size` members computed at once."""
     parts = side.split(size)
-    rows = torch.cat([part.rows for part in parts])
-    return torch.cat([part.vectors_by_group() for part in parts])[torch.argsort(rows)]
+    return in_order([part.vectors_by_group() for part in parts], parts)
 
 
 class TwoSidedTask(Protocol):
@@ -155,8 +154,7 @@ def _first_pass(parts: list[Side], accelerator: Accelerator) -> _Draft:
         states.append(_random_state(accelerator.device))
         with torch.no_grad(), accelerator.autocast():
             vectors.append(part.vectors_by_group().float())
-    rows = torch.cat([part.rows for part in parts])
-    return _Draft(parts, states, torch.cat(vectors)[torch.argsort(rows)])
+    return _Draft(parts, states, in_order(vectors, parts))
 
 
 def _leaf(tensor: Tensor | None) -> Tensor | None:

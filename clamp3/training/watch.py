@@ -1,10 +1,12 @@
-"""When a loss is one to stop at: no number, or far above those before it."""
+"""What a training is stopped for: a loss out of bounds, or a figure that falls too far."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+
+import torch
 
 from clamp3.errors import DataError
 from clamp3.files import write_json
@@ -73,3 +75,29 @@ class BadLoss:
 def bad_loss_path(metrics: Path) -> Path:
     """Where a bad loss is written down: beside the table of figures."""
     return Path(metrics).with_suffix(".bad-loss.json")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What is measured before a training and after each epoch, and how far it may fall.
+
+    `measure` gives figures on a device, `loss` among them and `figure`: above 0, more is better.
+    """
+
+    measure: Callable[[torch.device], dict[str, float]]
+    figure: str
+    max_fall: float  # as a share of the figure before training
+    stops: bool  # a training that lets it fall further; otherwise it is warned of
+
+    def judged(self, figures: dict[str, float], before: float) -> dict[str, float]:
+        """The figures, with `fall`, the share of `before` that is lost, and `passed`, 1 or 0."""
+        fall = 1 - figures[self.figure] / before
+        return figures | {"fall": fall, "passed": int(fall <= self.max_fall)}
+
+    def message(self, judged: dict[str, float], before: float) -> str:
+        """What is to say of figures that did not pass."""
+        end = ": training ends, and these weights are not kept" if self.stops else ""
+        return (
+            f"the guard's {self.figure} is {judged[self.figure]:.4g}, {judged['fall']:.1%} less "
+            f"than the {before:.4g} before training; allowed are {self.max_fall:.1%}{end}"
+        )

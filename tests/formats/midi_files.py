@@ -4,8 +4,7 @@ import io
 
 import mido
 import numpy as np
-
-RATE = 24_000
+from sounds import RATE
 
 
 def message(kind, time=0, **values):

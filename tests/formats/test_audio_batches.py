@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from sounds import RATE
 
 from clamp3.errors import FormatError
 from clamp3.formats.audio import Recording, WindowBatches
-
-RATE = 24_000
 
 
 class Computer:

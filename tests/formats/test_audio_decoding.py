@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from midi_files import loudest_hz
+from sounds import RATE, sine
 
 from clamp3.errors import FormatError
 from clamp3.formats.audio import decode_blocks, encode_ogg, read_audio
 from clamp3.formats.audio.encoding import with_serial
 
-RATE = 24_000
 FORMATS = [
     ("WAV", "PCM_16", 1e-4),
     ("WAV", "PCM_24", 1e-6),
@@ -29,9 +30,7 @@ FORMATS = [
 
 
 def tone(hertz=440.0, rate=RATE, seconds=2.0):
-    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(
-        np.float32
-    )
+    return sine(hertz, rate, seconds) / 2
 
 
 def encode(samples, rate=RATE, file_format="WAV", subtype="PCM_16"):
@@ -47,11 +46,6 @@ def encode(samples, rate=RATE, file_format="WAV", subtype="PCM_16"):
         for start in range(0, len(samples), rate):
             file.write(samples[start : start + rate])
     return stream.getvalue()
-
-
-def loudest_hz(waveform, rate=RATE):
-    spectrum = np.abs(np.fft.rfft(waveform * np.hanning(len(waveform))))
-    return np.argmax(spectrum) * rate / len(waveform)
 
 
 def fault(source, **options):

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from sounds import RATE, plain_standard
 
 from clamp3.errors import FormatError
-from clamp3.formats.audio import Recording, decode_blocks, read_audio, standardise
+from clamp3.formats.audio import Recording, decode_blocks, read_audio
 from clamp3.formats.audio import recording as recording_module
 from clamp3.formats.audio.ffmpeg import FfmpegFile
 
-RATE = 24_000
 HEAD = b"\0\0\0\x20ftypM4A "
 # Stands for decoding: what follows ANSWER goes to the output. STATUS and MESSAGE as they say.
 STAND_IN = """#!{python} -S
@@ -102,7 +102,7 @@ class TestStandIn:
         path = tmp_path / "a.m4a"
         path.write_bytes(HEAD + b"ANSWER" + au(values))
         made = np.concatenate(list(Recording.read(path).windows(1.0, 0.5)))
-        np.testing.assert_allclose(made, standardise(values.mean(axis=1)), atol=1e-6)
+        np.testing.assert_allclose(made, plain_standard(values.mean(axis=1)), atol=1e-6)
 
     def test_what_libsndfile_reads_needs_no_program(self, program, tmp_path):
         program.write_text("#!/bin/false\n")

@@ -7,12 +7,11 @@ import tracemalloc
 import numpy as np
 import pytest
 import soundfile
+from refusals import refused
+from sounds import RATE, plain_standard, plain_windows
 
-from clamp3.errors import FormatError
-from clamp3.formats.audio import Recording, decode_blocks, read_audio, standardise, windows
+from clamp3.formats.audio import Recording, decode_blocks, read_audio
 from clamp3.formats.audio import recording as module
-
-RATE = 24_000
 
 
 def sound(seconds, rate=RATE):
@@ -27,12 +26,6 @@ def wav(waveform, rate=RATE, subtype="FLOAT", file_format="WAV"):
     return stream.getvalue()
 
 
-def fault(recording, *lengths):
-    with pytest.raises(FormatError) as caught:
-        list(recording.windows(*(lengths or (5.0, 1.0))))
-    return caught.value
-
-
 @pytest.fixture
 def short_memory(monkeypatch):
     """A second is long, and blocks are small."""
@@ -44,7 +37,7 @@ def short_memory(monkeypatch):
 def test_a_short_recording_is_exactly_its_standardised_windows(seconds):
     data = wav(sound(seconds, 44_100), 44_100)
     recording = Recording.read(data)
-    expected = windows(standardise(read_audio(data)), 5.0, 1.0)
+    expected = plain_windows(read_audio(data), 5.0, 1.0)
     made = list(recording.windows(5.0, 1.0))
     assert recording.seconds == pytest.approx(seconds, abs=1e-4)
     assert recording.nbytes == recording.waveform.nbytes
@@ -62,7 +55,7 @@ def test_a_long_one_is_decoded_again_and_gives_the_same(tmp_path, short_memory, 
     recording = pickle.loads(pickle.dumps(Recording.read(path, resampler)))
     assert recording.waveform is None
     assert recording.nbytes == 0
-    expected = windows(standardise(read_audio(path, resampler=resampler)), 2.0, 0.5)
+    expected = plain_windows(read_audio(path, resampler=resampler), 2.0, 0.5)
     for _ in range(2):
         made = list(recording.windows(2.0, 0.5))
         assert [len(window) for window in made] == [len(window) for window in expected]
@@ -73,7 +66,7 @@ def test_a_long_one_is_decoded_again_and_gives_the_same(tmp_path, short_memory, 
 def test_a_long_compressed_one(short_memory, file_format):
     data = wav(sound(6), RATE, None, file_format)
     made = np.concatenate(list(Recording.read(data).windows(2.0, 0.5)))
-    expected = standardise(read_audio(data))[: len(made)]
+    expected = plain_standard(read_audio(data))[: len(made)]
     np.testing.assert_allclose(made, expected, atol=1e-6)
 
 
@@ -97,11 +90,10 @@ def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch):
 
 def test_no_window():
     for samples in (1, 100, RATE - 1):
-        error = fault(Recording.read(wav(sound(1)[:samples])))
-        assert error.kind == "too_short"
-    with pytest.raises(FormatError) as caught:
+        with refused("too_short"):
+            Recording.read(wav(sound(1)[:samples])).windows(5.0, 1.0)
+    with refused("no_samples"):
         Recording.read(wav(sound(0)))
-    assert caught.value.kind == "no_samples"
 
 
 @pytest.mark.parametrize("seconds", [2, 5])
@@ -118,9 +110,11 @@ def test_a_recording_that_changes_while_it_is_read(tmp_path, short_memory):
     path.write_bytes(wav(sound(12)))
     recording = Recording.read(path)
     path.write_bytes(wav(sound(6)))
-    assert fault(recording).kind == "unreadable_file"
+    with refused("unreadable_file"):
+        list(recording.windows(5.0, 1.0))
     path.unlink()
-    assert fault(recording).kind == "unreadable_file"
+    with refused("unreadable_file"):
+        list(recording.windows(5.0, 1.0))
 
 
 def test_the_file_is_closed_with_the_windows(monkeypatch, short_memory):
@@ -166,6 +160,5 @@ def test_a_waveform():
     ],
 )
 def test_what_is_no_waveform(waveform, rate, kind):
-    with pytest.raises(FormatError) as caught:
+    with refused(kind):
         Recording.of(waveform, rate)
-    assert caught.value.kind == kind

@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from clamp3.errors import FormatError
 from clamp3.formats.limits import Limits
@@ -50,12 +51,6 @@ def midi_file(*tracks, kind=1, ticks_per_beat=480):
     numbers = (kind, len(tracks), ticks_per_beat)
     header = b"".join((number & 0xFFFF).to_bytes(2, "big") for number in numbers)
     return chunk(b"MThd", header) + b"".join(chunk(b"MTrk", track) for track in tracks)
-
-
-def kind_of(data):
-    with pytest.raises(FormatError) as caught:
-        midi_to_mtf(data)
-    return caught.value.kind
 
 
 @pytest.fixture(scope="module")
@@ -286,9 +281,8 @@ def test_a_path_is_read(tmp_path):
     path = tmp_path / "a.MID"
     path.write_bytes(midi_file(b""))
     assert midi_to_mtf(path) == "ticks_per_beat 480\nend_of_track 0"
-    with pytest.raises(FormatError, match=r"b\.mid") as caught:
+    with refused("unreadable_file", r"b\.mid"):
         midi_to_mtf(tmp_path / "b.mid")
-    assert caught.value.kind == "unreadable_file"
 
 
 @pytest.mark.parametrize(
@@ -312,12 +306,8 @@ def test_a_path_is_read(tmp_path):
     ],
 )
 def test_refusals(data, kind):
-    assert kind_of(data) == kind
-
-
-def test_a_riff_file_without_midi_is_named():
-    with pytest.raises(FormatError, match="RIFF"):
-        midi_to_mtf(b"RIFF\x00\x00\x00\x00RMIDdata")
+    with refused(kind, "RIFF" if data.startswith(b"RIFF") else None):
+        midi_to_mtf(data)
 
 
 def test_size_limit(tmp_path):
@@ -325,9 +315,8 @@ def test_size_limit(tmp_path):
     path = tmp_path / "a.mid"
     path.write_bytes(data)
     for source in (data, path):
-        with pytest.raises(FormatError, match="expected at most 30") as caught:
+        with refused("too_large", "expected at most 30"):
             midi_to_mtf(source, limits=Limits(max_midi_bytes=30))
-        assert caught.value.kind == "too_large"
     assert midi_to_mtf(path, limits=Limits(max_midi_bytes=len(data))) == midi_to_mtf(data)
 
 
@@ -415,7 +404,8 @@ def test_whole_files_have_no_warning(rows):
 )
 def test_what_may_have_cost_a_note_is_refused(data, kind):
     assert mtf_by_mido(data, False) is None
-    assert kind_of(data) == kind
+    with refused(kind):
+        midi_to_mtf(data)
 
 
 def test_reading_does_without_mido():
@@ -468,9 +458,8 @@ def test_words_survive(words):
     ],
 )
 def test_refusals_of_mtf(text, kind):
-    with pytest.raises(FormatError) as caught:
+    with refused(kind):
         mtf_to_midi(text)
-    assert caught.value.kind == kind
 
 
 def test_bad_line_is_numbered():

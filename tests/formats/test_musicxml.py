@@ -184,15 +184,18 @@ def test_grace_notes():
     assert body(convert(grace("D5", slash="yes") + note("C5"))) == "{/d} c2 |"
 
 
+SLUR = [notations(f'<slur type="{kind}"/>') for kind in ("start", "stop")]
+
+
 def test_slur_of_a_grace_note():
-    start, stop = notations('<slur type="start"/>'), notations('<slur type="stop"/>')
+    start, stop = SLUR
     lead = f"<note><grace/>{pitch_xml('D5')}{start}</note>"
     assert body(convert(lead + note("C5", 2, stop))) == "{d} c2 |"
     assert body(convert(lead + note("C5") + note("B4", 2, stop))) == "({d} c2 B2) |"
 
 
 def test_slurs_only_within_a_voice():
-    start, stop = notations('<slur type="start"/>'), notations('<slur type="stop"/>')
+    start, stop = SLUR
     assert body(convert(note("C4", 2, start) + note("D4", 2, stop))) == " (C2 D2) |"
     two = note("C4", 4, start, voice=1) + backup(4) + note("E3", 4, stop, voice=2)
     assert voices(convert(two)) == [" C4 |", " E,4 |"]
@@ -484,38 +487,26 @@ def part_list(*inside: str) -> str:
     return f"<part-list>{''.join(named)}</part-list>"
 
 
+BRACKET, CLOSED = group(1, "start"), group(1, "stop")
+BRACE = group(1, "start", "brace")
+
+
 @pytest.mark.parametrize(
     ("inside", "score"),
     [
         (["A", "B", "C"], "1 2 3"),
-        ([group(1, "start"), "A", "B", group(1, "stop"), "C"], "[ 1 | 2 ] 3"),
-        ([group(1, "start", "brace", "no"), "A", "B", group(1, "stop"), "C"], "{ 1 2 } 3"),
-        ([group(1, "start"), "A", group(1, "stop"), "B", "C"], "1 2 3"),
+        ([BRACKET, "A", "B", CLOSED, "C"], "[ 1 | 2 ] 3"),
+        ([group(1, "start", "brace", "no"), "A", "B", CLOSED, "C"], "{ 1 2 } 3"),
+        ([BRACKET, "A", CLOSED, "B", "C"], "1 2 3"),
         (
-            [
-                group(1, "start"),
-                group(2, "start", "brace", "no"),
-                "A",
-                "B",
-                group(2, "stop"),
-                "C",
-                group(1, "stop"),
-            ],
+            [BRACKET, group(2, "start", "brace", "no"), "A", "B", group(2, "stop"), "C", CLOSED],
             "[ { 1 | 2 } | 3 ]",
         ),
         (
-            [
-                group(1, "start", "brace"),
-                group(2, "start"),
-                "A",
-                "B",
-                group(1, "stop"),
-                "C",
-                group(2, "stop"),
-            ],
+            [BRACE, group(2, "start"), "A", "B", CLOSED, "C", group(2, "stop")],
             "[ { 1 | 2 } | 3 ]",
         ),
-        ([group(1, "start"), "A", "B", "C"], "[ 1 | 2 | 3 ]"),
+        ([BRACKET, "A", "B", "C"], "[ 1 | 2 | 3 ]"),
         (["A"], "1 2 3"),
     ],
     ids=["plain", "bracket", "brace", "single", "nested", "crossed", "unclosed", "unlisted"],

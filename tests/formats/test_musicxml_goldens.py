@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from clamp3.errors import FormatError
 from clamp3.formats.musicxml import musicxml_to_abc
@@ -65,7 +66,6 @@ def test_what_stops_the_reference_is_converted():
 @pytest.mark.parametrize("name", ["scores_music21", "scores_extra"])
 @pytest.mark.slow
 def test_all_recorded_scores(goldens: Path, name: str):
-    parquet = pytest.importorskip("pyarrow.parquet")
     rows = parquet.read_table(goldens / "formats" / f"{name}.parquet").to_pylist()
     count, wrong = differing(with_source(rows))
     assert count >= 180
@@ -73,7 +73,6 @@ def test_all_recorded_scores(goldens: Path, name: str):
 
 
 def test_extra_scores_that_stop_the_reference(goldens: Path):
-    parquet = pytest.importorskip("pyarrow.parquet")
     rows = parquet.read_table(goldens / "formats" / "scores_extra.parquet").to_pylist()
     failing = [pair for pair in with_source(rows) if not pair[0]["xml2abc_ok"]]
     assert len(failing) == 25

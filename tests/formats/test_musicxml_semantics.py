@@ -26,6 +26,7 @@ from note_differences import (
     read_score,
     without_ties,
 )
+from pyarrow import parquet
 
 from clamp3.errors import FormatError
 from clamp3.formats.abc import deinterleave_abc, interleave_abc, read_voices
@@ -216,7 +217,6 @@ def test_a_third_of_the_corpus():
 
 @pytest.mark.slow
 def test_piano_scores_songs_and_test_files(goldens: Path, tmp_path: Path):
-    parquet = pytest.importorskip("pyarrow.parquet")
     table = parquet.read_table(goldens / "formats" / "scores_extra.parquet")
     paths = []
     for row in table.select(["id", "source"]).to_pylist():

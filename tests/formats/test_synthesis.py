@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from midi_files import RATE, control, key, loudest_hz, midi
+from refusals import refused
 from repository import ROOT
 
 from clamp3.errors import FormatError
@@ -201,21 +202,17 @@ def damaged_cases():
 
 @pytest.mark.parametrize(("kind", "data"), list(damaged_cases()))
 def test_damaged_files(kind, data):
-    with pytest.raises(FormatError) as caught:
+    with refused(kind, "."):
         render_midi(data, 5)
-    assert caught.value.kind == kind
-    assert str(caught.value)
 
 
 def test_a_missing_and_a_huge_file(tmp_path, monkeypatch):
-    with pytest.raises(FormatError) as caught:
+    with refused("unreadable_file"):
         render_midi(tmp_path / "none.mid", 5)
-    assert caught.value.kind == "unreadable_file"
     monkeypatch.setattr("clamp3.formats.synthesis.notes.MAX_BYTES", 10)
     (tmp_path / "huge.mid").write_bytes(midi(key()))
-    with pytest.raises(FormatError) as caught:
+    with refused("too_large"):
         render_midi(tmp_path / "huge.mid", 5)
-    assert caught.value.kind == "too_large"
 
 
 def test_any_damage_is_a_format_error():

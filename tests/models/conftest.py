@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import pytest
+import torch
 from formula import SMALL, read_json, read_npz
 
 
@@ -26,3 +27,11 @@ def recorded(request):
     if where == "part":
         return Recorded(SMALL, letter)
     return Recorded(request.getfixturevalue("goldens") / "models", letter)
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clamp3.config import M3Architecture
+from clamp3.config import LoraConfig, M3Architecture
 from clamp3.models.clamp import AudioTowerConfig, ClampModel, ClampModelConfig
+from clamp3.models.lora import add_lora
 from clamp3.models.m3 import M3Model
+from clamp3.models.pooling import combine, join_rows, segments
 from clamp3.models.text import TextTowerConfig
 
 SMALL = Path(__file__).resolve().parent.parent / "golden" / "models"  # a part of the goldens
@@ -94,6 +96,75 @@ def m3_model(letter):
 
 def clamp_model(letter, kind="clamp3"):
     return fill(ClampModel(clamp_config(letter, kind)))
+
+
+def assert_same_weights(found, expected):
+    state = expected.state_dict()
+    assert found.state_dict().keys() == state.keys()
+    for name, tensor in found.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+
+
+def gradients_close(found, expected):
+    bound = np.maximum(1e-5, 1e-4 * np.abs(expected))
+    assert (np.abs(found - expected) <= bound).all(), np.abs(found - expected).max()
+
+
+def losses_of_training(model, loss, steps):
+    """The losses of so many steps of AdamW at 1e-3."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        value = loss()
+        losses.append(value.item())
+        value.backward()
+        optimizer.step()
+    return losses
+
+
+def whole_piece(model, tower, rows, window):
+    """The hidden states of a whole piece and its embedding."""
+    plan = segments(len(rows), window)
+    hidden, vectors = [], []
+    for start, stop, _ in plan:
+        mask = torch.ones(1, stop - start)
+        hidden += getattr(model, f"{tower}_hidden")(rows[None, start:stop], mask)
+        vectors += model.project(tower, hidden[-1][None], mask)
+    weights = [segment.weight for segment in plan]
+    return join_rows(hidden, weights), combine(torch.stack(vectors), weights)
+
+
+def whole_m3_piece(encoder, rows, window):
+    """The same of M3's encoder, hidden states alone."""
+    plan = segments(len(rows), window)
+    hidden = [encoder(rows[None, s:e], torch.ones(1, e - s))[0] for s, e, _ in plan]
+    return join_rows(hidden, [segment.weight for segment in plan])
+
+
+def lora_settings(**changes):
+    values = {"rank": 4, "alpha": 8, "dropout": 0.1, "targets": ("query", "key", "value")}
+    return LoraConfig.model_construct(**values | changes)
+
+
+def trained_adapter(seed=0, **changes):
+    """A model with an adapter whose values are not those of a new one."""
+    model = clamp_model("K")
+    torch.manual_seed(seed)
+    add_lora(model, lora_settings(**changes))
+    for name, parameter in model.named_parameters():
+        if ".lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+PUBLISHED_NAME = "weights_clamp3_saas_h_size_32_t_model_x_t_length_16_a_size_64.pth"
+
+
+def write_published(folder, model, name=PUBLISHED_NAME, **extra):
+    """A .pth file in the originals' layout."""
+    torch.save({"model": model.state_dict(), "optimizer": {"state": {}}, **extra}, folder / name)
+    return folder / name
 
 
 FULL_SIZE = M3Architecture(

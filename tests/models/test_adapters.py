@@ -4,16 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from formula import clamp_model
+from formula import clamp_model, trained_adapter
 from torch import nn
 
-from clamp3.config import LoraConfig
 from clamp3.errors import CheckpointError, ConfigError
 from clamp3.files import write_json
 from clamp3.models import adapters as adapters_module
 from clamp3.models.adapters import adapters_by_format, load_adapted
 from clamp3.models.checkpoints import load_clamp, save_checkpoint
-from clamp3.models.lora import add_lora, save_adapter
+from clamp3.models.lora import save_adapter
 
 pytestmark = pytest.mark.filterwarnings(  # peft asks transformers under an old name
     "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
@@ -21,24 +20,12 @@ pytestmark = pytest.mark.filterwarnings(  # peft asks transformers under an old 
 TARGETS = {"query", "key", "value"}
 
 
-def save_trained(folder, seed):
-    """An adapter whose values are not those of a new one."""
-    model = clamp_model("K")
-    torch.manual_seed(seed)
-    values = {"rank": 4, "alpha": 8, "dropout": 0.1, "targets": tuple(sorted(TARGETS))}
-    add_lora(model, LoraConfig.model_construct(**values))
-    for name, parameter in model.named_parameters():
-        if ".lora_B" in name:
-            nn.init.normal_(parameter, std=0.3)
-    save_adapter(model, folder)
-
-
 @pytest.fixture
 def folders(tmp_path):
     """A model and two adapters; that of `abc` says what it was trained for."""
     save_checkpoint(clamp_model("K"), tmp_path / "model")
     for seed, name in enumerate(("abc", "mtf")):
-        save_trained(tmp_path / name, seed)
+        save_adapter(trained_adapter(seed), tmp_path / name)
     write_json(tmp_path / "abc/history.json", {"modality": "abc"})
     return tmp_path
 
@@ -61,7 +48,7 @@ def test_adapters_are_named_by_format(folders):
 
 
 def test_a_folder_with_an_equals_sign_is_a_folder(tmp_path, monkeypatch):
-    save_trained(tmp_path / "lr=1", 0)
+    save_adapter(trained_adapter(), tmp_path / "lr=1")
     monkeypatch.chdir(tmp_path)
     both = {"abc": Path("lr=1"), "mtf": Path("lr=1")}
     assert adapters_by_format(["lr=1"]) == both

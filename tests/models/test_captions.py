@@ -1,13 +1,13 @@
 """Images in words: a tiny BLIP against a plain loop, and what is wrong with folders."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from damage import change_json, change_tensors, drop
 from models.blip import SIDE, tiny_blip
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import BertTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
 
 from clamp3.errors import CheckpointError
@@ -90,21 +90,17 @@ def without_vocabulary(folder):
 
 
 def of_another_kind(folder):
-    path = folder / "config.json"
-    content = json.loads(path.read_text(encoding="utf-8")) | {"model_type": "clip"}
-    path.write_text(json.dumps(content), encoding="utf-8")
+    change_json(folder / "config.json", lambda content: content.update(model_type="clip"))
 
 
 def without_a_tensor(folder):
-    state = load_file(folder / "model.safetensors")
-    state.pop("vision_model.post_layernorm.weight")
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    change_tensors(folder / "model.safetensors", drop("vision_model.post_layernorm.weight"))
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lacking("config.json"), "config.json: cannot be read; is this a BLIP folder"),
+        (lacking("config.json"), "config.json: no such file; expected the folder of a BLIP"),
         (lacking("model.safetensors"), "holds neither model.safetensors nor pytorch_model.bin"),
         (lacking("preprocessor_config.json"), "preprocessor_config.json: no such file"),
         (without_vocabulary, "holds neither tokenizer.json nor vocab.txt"),
@@ -135,4 +131,4 @@ def test_a_name_on_the_hub_prefers_safetensors(folder, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     assert captioner_hash("owner/blip") == captioner_hash(folder)
-    assert asked == [("owner/blip", "model.safetensors")]
+    assert asked == [("owner/blip", "model*.safetensors.index.json")]

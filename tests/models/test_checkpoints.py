@@ -1,11 +1,10 @@
 """Checkpoint folders: what is saved is what is loaded, and faults are named."""
 
-import json
-
 import pytest
 import torch
-from formula import architecture, clamp_config, clamp_model, m3_model
-from safetensors.torch import load_file, save_file
+from damage import change_json, change_tensors, drop, poison, replace
+from formula import architecture, assert_same_weights, clamp_config, clamp_model, m3_model
+from safetensors.torch import load_file
 
 from clamp3.errors import CheckpointError
 from clamp3.models.checkpoints import load_clamp, load_m3, read_config, save_checkpoint
@@ -36,30 +35,13 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def edit(folder, tower, change):
-    """Change the tensors of one file."""
-    path = folder / f"{tower}.safetensors"
-    tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
-    change(tensors)
-    path.unlink()
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-
-
-def edit_config(folder, change):
-    path = folder / "config.json"
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-
-
 def test_saved_and_loaded_a_clamp_model_is_the_same(folder, model, tokenizer):
     loaded = load_clamp(folder, verify=True)
     assert loaded.config == model.config
     assert loaded.model.towers == TOWERS
     assert not loaded.model.training
     assert list(loaded.model.state_dict()) == list(model.state_dict())
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(loaded.model.state_dict()[name], tensor), name
+    assert_same_weights(loaded.model, model)
     patches = torch.randint(1, 127, (2, 8, 16))
     with torch.no_grad():
         expected = model.encode_symbolic(patches, torch.ones(2, 8))
@@ -76,8 +58,7 @@ def test_saved_and_loaded_an_m3_model_is_the_same(tmp_path):
     save_checkpoint(model, tmp_path / "m3")
     loaded = load_m3(tmp_path / "m3", verify=True)
     assert loaded.architecture == model.architecture
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], tensor), name
+    assert_same_weights(loaded, model)
     base = loaded.decoder.base
     assert base.lm_head.weight is base.transformer.wte.weight
     assert loaded.encoder.patch_embedding.weight.t().is_contiguous()  # laid out for the sum
@@ -183,25 +164,6 @@ def test_notes_are_kept_as_they_are(folder):
     assert read_config(folder).notes == {"epoch": 3}
 
 
-def drop(name):
-    return lambda tensors: tensors.pop(name)
-
-
-def replace(name, function):
-    def change(tensors):
-        tensors[name] = function(tensors[name])
-
-    return change
-
-
-def poison(value):
-    def change(tensor):
-        tensor.view(-1)[-1] = value
-        return tensor
-
-    return change
-
-
 FAULTS = [
     ("text", drop("text_proj.bias"), r"text\.safetensors lacks the tensor text_proj\.bias; is"),
     ("text", lambda t: [t.pop(n) for n in list(t)[:3]], r"lacks the tensor (\S+, ){2}\S+; is it"),
@@ -212,7 +174,7 @@ FAULTS = [
     ),
     (
         "audio",
-        replace("audio_proj.extra", lambda _: torch.ones(1)),
+        lambda t: t.update({"audio_proj.extra": torch.ones(1)}),
         r"audio\.safetensors holds the unknown tensor audio_proj\.extra",
     ),
     (
@@ -241,11 +203,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("tower", "change", "message"), FAULTS)
 def test_wrong_tensors_are_named(folder, tower, change, message):
-    def with_place(tensors):
-        tensors.setdefault("audio_proj.extra", torch.ones(1)) if "extra" in message else None
-        change(tensors)
-
-    edit(folder, tower, with_place)
+    change_tensors(folder / f"{tower}.safetensors", change)
     with pytest.raises(CheckpointError, match=message):
         load_clamp(folder)
     load_clamp(folder, towers=[name for name in TOWERS if name != tower])
@@ -253,7 +211,8 @@ def test_wrong_tensors_are_named(folder, tower, change, message):
 
 def test_exchanged_values_are_found_on_request(folder):
     name = "symbolic_model.base.encoder.layer.0.attention.self.query.weight"
-    edit(folder, "symbolic", replace(name, torch.t))  # square: names and shapes still fit
+    # Square: names and shapes still fit.
+    change_tensors(folder / "symbolic.safetensors", replace(name, torch.t))
     load_clamp(folder)
     with pytest.raises(CheckpointError, match=r"symbolic\.safetensors: not the weights"):
         load_clamp(folder, verify=True)
@@ -292,7 +251,7 @@ def test_another_tokenizer_is_found(folder):
     ],
 )
 def test_edited_descriptions_are_found(folder, change, message):
-    edit_config(folder, change)
+    change_json(folder / "config.json", change)
     with pytest.raises(CheckpointError, match=message):
         load_clamp(folder)
 
@@ -300,7 +259,7 @@ def test_edited_descriptions_are_found(folder, change, message):
 def test_what_is_no_checkpoint_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"config\.json: no such file; expected a checkpoint"):
         load_clamp(tmp_path)
-    for content, message in (("{", "not readable as JSON"), ("[]", "was this folder written by")):
+    for content, message in (("{", "not readable as JSON"), ("[]", "list, expected a JSON object")):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(CheckpointError, match=message):
             load_m3(tmp_path)

@@ -8,39 +8,37 @@ from accelerate.state import AcceleratorState
 from formula import (
     SMALL,
     architecture,
+    assert_same_weights,
     clamp_config,
     clamp_model,
+    gradients_close,
+    losses_of_training,
     m3_model,
     published_config,
     read_json,
+    whole_m3_piece,
+    whole_piece,
 )
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 
-from clamp3.config import AudioArchitecture, ClampConfig, TextArchitecture
+from clamp3.config import ClampConfig, TextArchitecture
 from clamp3.errors import CheckpointError, ConfigError, FormatError
 from clamp3.formats.patches import encode_patches
 from clamp3.models.clamp import ClampModel, ClampModelConfig, build_clamp
 from clamp3.models.encoders import empty_weights
 from clamp3.models.m3 import PAD
-from clamp3.models.pooling import add_silence, combine, join_rows, segments
+from clamp3.models.pooling import add_silence
 from clamp3.models.text import PAD_ID, TextTowerConfig
 from clamp3.models.tokenizer import train_tokenizer
 from clamp3.training.batches import Padded
 from clamp3.training.contrast import Contrast, ContrastiveTask, PairBatch
 from clamp3.training.two_pass import backward_in_chunks
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PAIRS = [("clamp3", "symbolic"), ("clamp3", "audio"), ("clamp2", "symbolic")]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def padded(rows, lengths, fill):
@@ -65,11 +63,6 @@ def contrastive_loss(text, music):
     return (forth + back) / 2
 
 
-def gradients_close(found, expected):
-    bound = np.maximum(1e-5, 1e-4 * np.abs(expected))
-    assert (np.abs(found - expected) <= bound).all(), np.abs(found - expected).max()
-
-
 @pytest.mark.parametrize(("kind", "tower"), PAIRS)
 def test_features_loss_and_gradients_are_the_recorded_ones(recorded, kind, tower):
     arrays = recorded.arrays(f"{kind}_forward_{{}}.npz")
@@ -78,8 +71,13 @@ def test_features_loss_and_gradients_are_the_recorded_ones(recorded, kind, tower
     for found, name in ((text, "text_features"), (music, f"{tower}_features")):
         np.testing.assert_allclose(found.detach().numpy(), arrays[name], atol=1e-5, rtol=0)
     loss = contrastive_loss(text, music)
-    assert loss.item() == pytest.approx(float(arrays[f"{tower}_loss"]), abs=1e-5)
     loss.backward()
+    check_gradients(model, loss, recorded, kind, tower)
+
+
+def check_gradients(model, loss, recorded, kind, tower):
+    arrays = recorded.arrays(f"{kind}_forward_{{}}.npz")
+    assert loss.item() == pytest.approx(float(arrays[f"{tower}_loss"]), abs=1e-5)
     named = dict(model.named_parameters())
     start = f"{tower}_grad/"
     for name in filter(lambda n: n.startswith(start), arrays):
@@ -100,14 +98,7 @@ def test_gradients_computed_in_chunks_are_the_recorded_ones(recorded, kind, towe
     task = ContrastiveTask("test", model, None, Contrast(tower, 5, "none", 0.0, "dot", 1.0), 0, "")
     loss = backward_in_chunks(task, task.loss, batch, 2, Accelerator())
     AcceleratorState._reset_state()
-    assert loss.item() == pytest.approx(float(arrays[f"{tower}_loss"]), abs=1e-5)
-    named = dict(model.named_parameters())
-    start = f"{tower}_grad/"
-    for name in filter(lambda n: n.startswith(start), arrays):
-        gradients_close(named[name.removeprefix(start)].grad.numpy(), arrays[name])
-    norms = recorded.json(f"{kind}_forward_{{}}.json")["grad_norms"][tower]
-    for name, norm in norms.items():
-        gradients_close(named[name].grad.norm().numpy(), np.array(norm))
+    check_gradients(model, loss, recorded, kind, tower)
 
 
 @pytest.mark.parametrize("tower", ["symbolic", "audio"])
@@ -116,14 +107,9 @@ def test_five_steps_of_training_go_the_recorded_way(tower):
     recorded = read_json(SMALL / "clamp3_forward_B.json")["grad_norms"]
     expected = recorded[f"{tower}_adamw_lr1e-3_losses_all_params_trainable"]
     model = clamp_model("B")
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    losses = []
-    for _ in expected:
-        loss = contrastive_loss(*both_features(model, arrays, tower))
-        losses.append(loss.item())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    losses = losses_of_training(
+        model, lambda: contrastive_loss(*both_features(model, arrays, tower)), len(expected)
+    )
     assert losses == pytest.approx(expected, abs=2e-4)
 
 
@@ -163,18 +149,6 @@ def window(config, tower):
     }[tower]
 
 
-def hidden_and_vector(model, tower, rows):
-    """The hidden states of a whole piece and its embedding."""
-    plan = segments(len(rows), window(model.config, tower))
-    hidden, vectors = [], []
-    for start, stop, _ in plan:
-        mask = torch.ones(1, stop - start)
-        hidden += getattr(model, f"{tower}_hidden")(rows[None, start:stop], mask)
-        vectors += model.project(tower, hidden[-1][None], mask)
-    weights = [segment.weight for segment in plan]
-    return join_rows(hidden, weights), combine(torch.stack(vectors), weights)
-
-
 def check_hidden(arrays, name, hidden):
     hidden = hidden.numpy()
     if name in arrays:
@@ -197,7 +171,7 @@ def test_long_and_short_pieces_have_the_recorded_embeddings(recorded, kind):
     seen = set()
     with torch.no_grad():
         for stem, tower, rows in inputs_of(recorded, kind):
-            hidden, vector = hidden_and_vector(model, tower, rows)
+            hidden, vector = whole_piece(model, tower, rows, window(model.config, tower))
             check_hidden(arrays, f"{kind}_temporal/{stem}", hidden)
             if f"{globals_of}/{stem}" in arrays:
                 seen.add(stem)
@@ -220,9 +194,7 @@ def test_m3_features_of_whole_pieces_are_the_recorded_ones(recorded):
             if tower != "symbolic" or not any(name.startswith(f"m3/{stem}") for name in names):
                 continue
             rows = patches_of(stem, recorded_text(recorded, stem), "clamp3")
-            plan = segments(len(rows), length)
-            hidden = [encoder(rows[None, s:e], torch.ones(1, e - s))[0] for s, e, _ in plan]
-            check_hidden(arrays, f"m3/{stem}", join_rows(hidden, [s.weight for s in plan]))
+            check_hidden(arrays, f"m3/{stem}", whole_m3_piece(encoder, rows, length))
 
 
 def recorded_text(recorded, stem):
@@ -318,7 +290,6 @@ def settings(**text):
     return ClampConfig.model_construct(
         width=24,
         text=TextArchitecture(**sizes | text),
-        audio=AudioArchitecture(hidden_size=64, layers=1, max_frames=8),
         similarity="cosine",
     )
 
@@ -328,52 +299,62 @@ def tokenizer():
     return train_tokenizer(["a calm waltz in C major", "a sad tune for two flutes"], 60)
 
 
-def test_a_new_model_has_the_tokens_of_its_tokenizer_and_takes_narrow_frames(tokenizer):
-    torch.manual_seed(0)
-    model = build_clamp(settings(), tokenizer, 20, architecture=architecture("K")).eval()
+def new_model(tokenizer, m3=None, **text):
+    sizes = None if m3 else architecture("K")
+    return build_clamp(settings(**text), tokenizer, m3, architecture=sizes)
+
+
+def test_a_new_model_has_the_tokens_of_its_tokenizer_and_no_audio_tower(tokenizer):
+    model = new_model(tokenizer).eval()
     assert model.config.text.vocab_size == len(tokenizer)
     assert model.config.similarity == "cosine"
-    assert model.encode_audio(torch.randn(2, 8, 20), torch.ones(2, 8)).shape == (2, 24)
     ids = torch.tensor(tokenizer(["a sad waltz"])["input_ids"])
     assert model.encode_text(ids, torch.ones_like(ids)).shape == (1, 24)
-
-
-def test_frames_as_wide_as_the_tower_need_no_layer_before_it(tokenizer):
-    names = build_clamp(settings(), tokenizer, 64, architecture=architecture("K")).state_dict()
-    assert not any("audio_embedding" in name for name in names)
-    assert any(name.startswith("audio_model") for name in names)
-
-
-def test_without_frames_there_is_no_audio_tower(tokenizer):
-    model = build_clamp(settings(), tokenizer, None, architecture=architecture("K"))
     assert model.towers == ("text", "symbolic")
     assert model.config.audio is None
 
 
+def model_of_frames(width):
+    config = clamp_config("K")
+    audio = config.audio.model_copy(update={"feature_size": width})
+    return ClampModel(config.model_copy(update={"audio": audio}))
+
+
+def test_a_layer_before_the_audio_tower_takes_narrow_frames():
+    assert model_of_frames(20).encode_audio(torch.randn(2, 8, 20), torch.ones(2, 8)).shape == (
+        2,
+        32,
+    )
+    names = model_of_frames(64).state_dict()
+    assert not any("audio_embedding" in name for name in names)
+    assert any(name.startswith("audio_model") for name in names)
+
+
 def test_a_new_model_starts_from_m3_with_a_copy_of_its_weights(tokenizer):
     m3 = m3_model("K")
-    model = build_clamp(settings(), tokenizer, 20, m3)
-    for name, tensor in m3.encoder.state_dict().items():
-        assert torch.equal(model.symbolic_model.state_dict()[name], tensor)
+    model = new_model(tokenizer, m3)
+    assert_same_weights(model.symbolic_model, m3.encoder)
     with torch.no_grad():
         model.symbolic_model.patch_embedding.weight.zero_()
     assert m3.encoder.patch_embedding.weight.any()
 
 
 def test_the_seed_alone_decides_the_weights(tokenizer):
-    models = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        models.append(build_clamp(settings(), tokenizer, 20, architecture=architecture("K")))
-    states = [model.state_dict() for model in models]
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    for name in ("text_proj.weight", "symbolic_proj.weight", "audio_embedding.weight"):
-        assert not torch.equal(states[1][name], states[2][name])
+    for make in (lambda: new_model(tokenizer), lambda: model_of_frames(20)):
+        models = []
+        for seed in (1, 1, 2):
+            torch.manual_seed(seed)
+            models.append(make())
+        assert_same_weights(*models[:2])
+        states = [model.state_dict() for model in models[1:]]
+        for name in states[0].keys() & {"text_proj.weight", "audio_embedding.weight"}:
+            assert not torch.equal(states[0][name], states[1][name])
+        assert not torch.equal(*(state["symbolic_proj.weight"] for state in states))
 
 
 def test_a_symbolic_tower_without_sizes_is_refused(tokenizer):
     with pytest.raises(ConfigError, match="symbolic tower has no sizes"):
-        build_clamp(settings(), tokenizer, 20)
+        build_clamp(settings(), tokenizer)
 
 
 @pytest.fixture
@@ -397,8 +378,7 @@ def pretrained(tmp_path):
 
 def test_the_text_tower_can_come_from_a_checkpoint(tokenizer, pretrained):
     folder, source = pretrained
-    config = settings(pretrained=str(folder))
-    model = build_clamp(config, tokenizer, None, architecture=architecture("K"))
+    model = new_model(tokenizer, pretrained=str(folder))
     sizes = model.config.text
     assert (sizes.vocab_size, sizes.num_attention_heads, sizes.intermediate_size) == (70, 4, 48)
     for name, tensor in source.roberta.state_dict().items():
@@ -409,7 +389,6 @@ def test_a_checkpoint_without_all_its_weights_is_refused(tokenizer, pretrained):
     folder = pretrained[0]
     tensors = load_file(folder / "model.safetensors")
     kept = {name: t.clone() for name, t in tensors.items() if "layer.0.output" not in name}
-    config = settings(pretrained=str(folder))
     (folder / "model.safetensors").unlink()
     for content, message in ((kept, "lacks the tensor encoder.layer.0.output"), (None, "be read")):
         if content is None:
@@ -417,22 +396,18 @@ def test_a_checkpoint_without_all_its_weights_is_refused(tokenizer, pretrained):
         else:
             save_file(content, folder / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(CheckpointError, match=message):
-            build_clamp(config, tokenizer, None, architecture=architecture("K"))
+            new_model(tokenizer, pretrained=str(folder))
 
 
 def test_a_tokenizer_with_more_tokens_than_the_checkpoint_is_refused(pretrained):
     texts = ["abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789áéíóúàèìòù"]
     many = train_tokenizer(texts, 90)
     with pytest.raises(ConfigError, match=r"knows 70 tokens, the tokenizer \d+"):
-        build_clamp(
-            settings(pretrained=str(pretrained[0])), many, None, architecture=architecture("K")
-        )
+        new_model(many, pretrained=str(pretrained[0]))
 
 
 def test_a_checkpoint_that_is_no_xlm_r_is_refused(tokenizer, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     for folder, message in ((tmp_path, "model_type is bert"), (tmp_path / "no", "no text model")):
         with pytest.raises(CheckpointError, match=message):
-            build_clamp(
-                settings(pretrained=str(folder)), tokenizer, None, architecture=architecture("K")
-            )
+            new_model(tokenizer, pretrained=str(folder))

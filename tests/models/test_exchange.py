@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from formula import clamp_model, m3_model
+from formula import PUBLISHED_NAME, assert_same_weights, clamp_model, m3_model, write_published
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import safe_open
 
@@ -23,7 +23,6 @@ from clamp3.models.tokenizer import (
 )
 
 TEXTS = ["a calm waltz in C major for piano", "the violin plays sad chords", "A walking bass"]
-NAME = "weights_clamp3_saas_h_size_32_t_model_x_t_length_16_a_size_64.pth"
 
 
 @pytest.fixture(scope="module")
@@ -37,44 +36,36 @@ def text_model(tmp_path_factory):
     return folder
 
 
-def written(folder, model, name=NAME, **extra):
-    path = folder / name
-    torch.save({"model": model.state_dict(), "optimizer": {"state": {}}, **extra}, path)
-    return path
-
-
-def same_weights(found, expected):
-    names = expected.state_dict()
-    assert found.state_dict().keys() == names.keys()
-    return all(torch.equal(tensor, names[name]) for name, tensor in found.state_dict().items())
-
-
 @pytest.mark.parametrize("kind", ["clamp3", "clamp2"])
 def test_a_file_becomes_a_folder_with_a_part_for_each_tower(tmp_path, text_model, kind):
     model = clamp_model("K", kind)
-    path = written(tmp_path, model, epoch=3, min_eval_loss=np.float64(1.5))
+    path = write_published(tmp_path, model, epoch=3, min_eval_loss=np.float64(1.5))
     fingerprint = import_weights(path, tmp_path / "out", text_model=text_model, kind=kind)
     loaded = load_clamp(tmp_path / "out", verify=True)
     assert loaded.fingerprint == fingerprint
-    assert same_weights(loaded.model, model)
+    assert_same_weights(loaded.model, model)
     assert (loaded.config.text.num_attention_heads, loaded.config.text.max_tokens) == (4, 16)
     towers = {"text", "symbolic"} | ({"audio"} if kind == "clamp3" else set())
     assert {p.stem for p in (tmp_path / "out").glob("*.safetensors")} == towers
     notes = read_config(tmp_path / "out").notes
     assert (notes["epoch"], notes["min_eval_loss"], notes["tokenizer"]) == (3, 1.5, "xlmr_tiny")
-    assert (notes["source"], notes["licence"], len(notes["source_sha256"])) == (NAME, None, 64)
+    assert (notes["source"], notes["licence"], len(notes["source_sha256"])) == (
+        PUBLISHED_NAME,
+        None,
+        64,
+    )
 
 
 def test_m3_needs_no_text_model(tmp_path):
     model = m3_model("K")
-    import_weights(written(tmp_path, model), tmp_path / "m3", kind="m3", licence="CC0-1.0")
-    assert same_weights(load_m3(tmp_path / "m3", verify=True), model)
+    import_weights(write_published(tmp_path, model), tmp_path / "m3", kind="m3", licence="CC0-1.0")
+    assert_same_weights(load_m3(tmp_path / "m3", verify=True), model)
     assert read_config(tmp_path / "m3").notes["licence"] == "CC0-1.0"
 
 
 @pytest.mark.parametrize(("word", "dtype"), [("bfloat16", "BF16"), ("float16", "F16")])
 def test_half_precision_is_stored_and_loads_as_asked(tmp_path, text_model, word, dtype):
-    path = written(tmp_path, clamp_model("K"))
+    path = write_published(tmp_path, clamp_model("K"))
     import_weights(path, tmp_path / "half", text_model=text_model, dtype=word)
     with safe_open(tmp_path / "half" / "audio.safetensors", "pt") as file:
         assert {file.get_slice(name).get_dtype() for name in file.keys()} == {dtype}  # noqa: SIM118
@@ -82,13 +73,13 @@ def test_half_precision_is_stored_and_loads_as_asked(tmp_path, text_model, word,
     half = load_clamp(tmp_path / "half", dtype=getattr(torch, word)).model
     assert {p.dtype for p in whole.parameters()} == {torch.float32}
     assert {p.dtype for p in half.parameters()} == {getattr(torch, word)}
-    assert same_weights(whole, half.float())
+    assert_same_weights(whole, half.float())
 
 
 @pytest.mark.parametrize("kind", ["clamp3", "clamp2", "m3"])
 def test_what_is_exported_and_imported_is_the_same(tmp_path, text_model, kind):
     model = m3_model("K") if kind == "m3" else clamp_model("K", kind)
-    path = written(tmp_path, model, epoch=7)
+    path = write_published(tmp_path, model, epoch=7)
     options = {} if kind == "m3" else {"text_model": text_model}
     first = import_weights(path, tmp_path / "first", **options)
     exported = export_weights(tmp_path / "first", tmp_path / "pth")
@@ -127,7 +118,7 @@ def test_what_half_precision_cannot_hold_is_refused(tmp_path, text_model):
     model = clamp_model("K")
     with torch.no_grad():
         model.text_proj.weight[0, 0] = 1e6
-    path = written(tmp_path, model)
+    path = write_published(tmp_path, model)
     import_weights(path, tmp_path / "bf16", text_model=text_model, dtype="bfloat16")
     with pytest.raises(CheckpointError, match="too large for float16"):
         import_weights(path, tmp_path / "f16", text_model=text_model, dtype="float16")
@@ -139,13 +130,13 @@ def test_without_a_network_the_text_model_can_be_given(tmp_path, monkeypatch):
         raise LocalEntryNotFoundError("")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    path = written(tmp_path, clamp_model("K"))
+    path = write_published(tmp_path, clamp_model("K"))
     with pytest.raises(CheckpointError, match=r"download its tokenizer\.json .*--text-model"):
         import_weights(path, tmp_path / "out", text_heads=4)
 
 
 def test_a_known_file_is_recognised(tmp_path, text_model, monkeypatch):
-    path = written(tmp_path, clamp_model("K"))
+    path = write_published(tmp_path, clamp_model("K"))
     monkeypatch.setitem(exchange.RECOGNISED, sha256_of(path), ("CLaMP 3 SAAS", "MIT"))
     import_weights(path, tmp_path / "out", text_model=text_model)
     notes = read_config(tmp_path / "out").notes
@@ -153,7 +144,9 @@ def test_a_known_file_is_recognised(tmp_path, text_model, monkeypatch):
 
 
 def test_an_export_is_named_by_the_published_scheme(tmp_path, text_model):
-    import_weights(written(tmp_path, clamp_model("K")), tmp_path / "c", text_model=text_model)
+    import_weights(
+        write_published(tmp_path, clamp_model("K")), tmp_path / "c", text_model=text_model
+    )
     assert export_weights(tmp_path / "c", tmp_path).name == (
         "weights_clamp3_h_size_32_t_length_16_a_size_64_a_layers_1_a_length_16_s_size_64_"
         "s_layers_1_p_size_16_p_length_8.pth"
@@ -166,7 +159,7 @@ def test_an_export_is_named_by_the_published_scheme(tmp_path, text_model):
 
 
 def test_what_does_not_fit_is_one_sentence(tmp_path, text_model):
-    path = written(tmp_path, clamp_model("K"))
+    path = write_published(tmp_path, clamp_model("K"))
     with pytest.raises(CheckpointError, match="no such file"):
         import_weights(tmp_path / "nothing.pth", tmp_path / "out", text_model=text_model)
     with pytest.raises(CheckpointError, match=r"weights of clamp3, expected m3"):
@@ -177,7 +170,7 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, text_model):
 
 
 def test_another_text_model_is_refused(tmp_path, text_model):
-    path = written(tmp_path, clamp_model("K"))
+    path = write_published(tmp_path, clamp_model("K"))
     other = tmp_path / "other"
     other.mkdir()
     (other / "tokenizer.json").write_bytes((text_model / "tokenizer.json").read_bytes())
@@ -187,21 +180,21 @@ def test_another_text_model_is_refused(tmp_path, text_model):
 
 
 def test_a_separator_that_was_not_special_becomes_so(tmp_path, text_model):
-    folder = tmp_path / "tokenizer"
-    folder.mkdir()
-    text = degenerate((text_model / "tokenizer.json").read_text(), separator_as_letters)
-    (folder / "tokenizer.json").write_text(text)
-    path = written(tmp_path, clamp_model("K"))
+    folder = degenerate(text_model, tmp_path / "tokenizer", separator_as_letters)
+    path = write_published(tmp_path, clamp_model("K"))
     import_weights(path, tmp_path / "out", text_model=folder, text_heads=4)
     expected = encode_texts(load_tokenizer(text_model), ["a waltz\nin C"])
     assert encode_texts(load_clamp(tmp_path / "out").tokenizer, ["a waltz\nin C"]) == expected
     assert expected[0].count(2) == 2
 
 
-def degenerate(tokenizer, change):
-    content = json.loads(tokenizer)
+def degenerate(text_model, folder, change):
+    """A folder with a changed tokenizer."""
+    content = json.loads((text_model / "tokenizer.json").read_text())
     change(content)
-    return json.dumps(content)
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    return folder
 
 
 def all_unknown(content):
@@ -246,10 +239,7 @@ def too_large(content):
     ],
 )
 def test_a_degenerate_tokenizer_is_refused(tmp_path, text_model, change, message):
-    path = written(tmp_path, clamp_model("K"))
-    folder = tmp_path / "tokenizer"
-    folder.mkdir()
-    text = degenerate((text_model / "tokenizer.json").read_text(), change)
-    (folder / "tokenizer.json").write_text(text)
+    path = write_published(tmp_path, clamp_model("K"))
+    folder = degenerate(text_model, tmp_path / "tokenizer", change)
     with pytest.raises(CheckpointError, match=message):
         import_weights(path, tmp_path / "out", text_model=folder, text_heads=4)

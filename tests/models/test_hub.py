@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from formula import clamp_model
 
-from clamp3.errors import CheckpointError
 from clamp3.models.checkpoints import save_checkpoint
 from clamp3.models.hub import is_hub_name, resolve
 
@@ -175,14 +174,3 @@ def test_every_refusal_of_the_hub_is_one_sentence(hub):
     assert closed.startswith("closed/x: cannot be fetched from the hub (")
     assert broken.startswith("broken/x: no folder here, the hub cannot be reached")
     assert silent.startswith("silent/x: cannot be fetched from the hub (")
-
-
-def test_an_unknown_model_is_one_sentence(monkeypatch):
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    def download(name, allow_patterns):
-        raise RepositoryNotFoundError.__new__(RepositoryNotFoundError)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    with pytest.raises(CheckpointError, match="neither a folder here nor a model on the hub"):
-        resolve("owner/name")

@@ -6,10 +6,19 @@ import numpy as np
 import peft
 import pytest
 import torch
-from formula import SMALL, clamp_model, published_config, read_json, values
+from damage import change_json, change_tensors
+from formula import (
+    SMALL,
+    clamp_model,
+    lora_settings,
+    published_config,
+    read_json,
+    trained_adapter,
+    values,
+    whole_piece,
+)
 from safetensors.torch import load_file, save_file
 
-from clamp3.config import LoraConfig
 from clamp3.errors import CheckpointError, ConfigError
 from clamp3.formats.patches import encode_patches
 from clamp3.models.checkpoints import assign, load_clamp, save_checkpoint, shapes_of
@@ -24,7 +33,6 @@ from clamp3.models.lora import (
     save_adapter,
     trainable_parameters,
 )
-from clamp3.models.pooling import combine, segments
 from clamp3.models.weights import read_tensors
 
 pytestmark = pytest.mark.filterwarnings(  # peft asks transformers under an old name
@@ -32,20 +40,12 @@ pytestmark = pytest.mark.filterwarnings(  # peft asks transformers under an old 
 )
 
 
-def settings(**changes):
-    values = {"rank": 4, "alpha": 8, "dropout": 0.1, "targets": ("query", "key", "value")}
-    return LoraConfig.model_construct(**values | changes)
-
-
 def embed(model, patches):
     """The embedding of a whole score or performance."""
-    plan = segments(len(patches), model.config.symbolic.patch_length)
     with torch.no_grad():
-        parts = [
-            model.encode_symbolic(patches[None, start:stop], torch.ones(1, stop - start))[0]
-            for start, stop, _ in plan
-        ]
-    return combine(torch.stack(parts), [segment.weight for segment in plan]).numpy()
+        return whole_piece(model, "symbolic", patches, model.config.symbolic.patch_length)[
+            1
+        ].numpy()
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def check_full_size(model, inputs, arrays, stage):
 def test_a_published_adapter_has_the_published_number_of_values(rank, count, said):
     with empty_weights():
         model = ClampModel(published_config("clamp3", ("symbolic",)))
-        add_lora(model, settings(rank=rank, alpha=2 * rank))
+        add_lora(model, lora_settings(rank=rank, alpha=2 * rank))
     assert trainable_parameters(model) == count
     assert describe_adapter(model).startswith(said)
     assert describe_adapter(model).endswith(f"(rank {rank}, alpha {2 * rank}, key, query, value)")
@@ -143,11 +143,11 @@ def patches_of_k(seed=0):
     return torch.randint(1, 127, (8, 16), generator=generator)
 
 
-def test_a_new_adapter_changes_nothing_and_only_it_can_be_trained():
+def test_a_new_adapter_changes_nothing_and_only_it_can_be_trained_adapter():
     model = clamp_model("K")
     before = embed(model, patches_of_k())
     assert not has_adapter(model)
-    assert add_lora(model, settings()) is model
+    assert add_lora(model, lora_settings()) is model
     assert has_adapter(model)
     np.testing.assert_array_equal(embed(model, patches_of_k()), before)
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -158,26 +158,15 @@ def test_a_new_adapter_changes_nothing_and_only_it_can_be_trained():
     assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
 
 
-def trained(seed=0, **changes):
-    """A model with an adapter whose values are not those of a new one."""
-    model = clamp_model("K")
-    torch.manual_seed(seed)
-    add_lora(model, settings(**changes))
-    for name, parameter in model.named_parameters():
-        if ".lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.3)
-    return model
-
-
 def test_the_seed_alone_decides_a_new_adapter():
-    states = [trained(seed).state_dict() for seed in (1, 1, 2)]
+    states = [trained_adapter(seed).state_dict() for seed in (1, 1, 2)]
     name = next(n for n in states[0] if "lora_A" in n)
     assert torch.equal(states[0][name], states[1][name])
     assert not torch.equal(states[1][name], states[2][name])
 
 
 def test_saved_loaded_and_merged_an_adapter_does_the_same(tmp_path):
-    model = trained()
+    model = trained_adapter()
     expected = embed(model, patches_of_k())
     save_adapter(model, tmp_path / "adapter")
     other = load_adapter(clamp_model("K"), tmp_path / "adapter")
@@ -190,17 +179,11 @@ def test_saved_loaded_and_merged_an_adapter_does_the_same(tmp_path):
     assert np.abs(expected - embed(clamp_model("K"), patches_of_k())).max() > 0.01
 
 
-def test_an_adapter_can_be_loaded_to_be_trained_further(tmp_path):
-    save_adapter(trained(), tmp_path / "adapter")
-    model = load_adapter(clamp_model("K"), tmp_path / "adapter", trainable=True)
-    assert trainable_parameters(model) == 3 * 2 * 4 * 64
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_an_adapter_takes_the_mode_of_its_model(tmp_path, training):
-    save_adapter(trained(), tmp_path / "adapter")
+    save_adapter(trained_adapter(), tmp_path / "adapter")
     for attach in (
-        lambda m: add_lora(m, settings()),
+        lambda m: add_lora(m, lora_settings()),
         lambda m: load_adapter(m, tmp_path / "adapter"),
     ):
         model = attach(clamp_model("K").train(training))
@@ -210,13 +193,13 @@ def test_an_adapter_takes_the_mode_of_its_model(tmp_path, training):
 def test_an_adapter_works_in_a_clamp2_model(tmp_path):
     model = clamp_model("K", "clamp2")
     before = embed(model, patches_of_k())
-    save_adapter(trained(), tmp_path / "adapter")
+    save_adapter(trained_adapter(), tmp_path / "adapter")
     load_adapter(model, tmp_path / "adapter")
     assert np.abs(embed(model, patches_of_k()) - before).max() > 0.01
 
 
 def test_peft_reads_the_folder(tmp_path):
-    model = trained()
+    model = trained_adapter()
     save_adapter(model, tmp_path / "adapter")
     assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
         "adapter_config.json",
@@ -237,7 +220,7 @@ def test_peft_reads_the_folder(tmp_path):
 
 def test_the_same_adapter_gives_the_same_bytes(tmp_path):
     for name in ("one", "two"):
-        save_adapter(trained(), tmp_path / name)
+        save_adapter(trained_adapter(), tmp_path / name)
     for file in ("adapter_config.json", "adapter_model.safetensors"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     content = json.loads((tmp_path / "one" / "adapter_config.json").read_text())
@@ -247,7 +230,7 @@ def test_the_same_adapter_gives_the_same_bytes(tmp_path):
 
 def test_a_checkpoint_is_loaded_with_an_adapter(tmp_path):
     save_checkpoint(clamp_model("K"), tmp_path / "model")
-    model = trained()
+    model = trained_adapter()
     save_adapter(model, tmp_path / "adapter")
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -257,7 +240,7 @@ def test_a_checkpoint_is_loaded_with_an_adapter(tmp_path):
         embed(loaded.model, patches_of_k()), embed(model, patches_of_k()), atol=1e-5
     )
     plain = load_clamp(tmp_path / "model").fingerprint
-    save_adapter(trained(alpha=16), tmp_path / "other")
+    save_adapter(trained_adapter(alpha=16), tmp_path / "other")
     other = load_clamp(tmp_path / "model", adapter=tmp_path / "other").fingerprint
     assert len({plain, loaded.fingerprint, other}) == 3
     text = load_clamp(tmp_path / "model", towers=["text"], adapter=tmp_path / "adapter")
@@ -266,17 +249,17 @@ def test_a_checkpoint_is_loaded_with_an_adapter(tmp_path):
 
 def test_a_model_with_an_adapter_is_not_saved_as_a_whole(tmp_path):
     with pytest.raises(CheckpointError, match="belongs to an adapter: save it with save_adapter"):
-        save_checkpoint(trained(), tmp_path / "model")
-    save_checkpoint(merge_adapter(trained()), tmp_path / "model")
+        save_checkpoint(trained_adapter(), tmp_path / "model")
+    save_checkpoint(merge_adapter(trained_adapter()), tmp_path / "model")
 
 
 def test_a_second_adapter_is_refused(tmp_path):
-    model = trained()
+    model = trained_adapter()
     save_adapter(model, tmp_path / "adapter")
     with pytest.raises(CheckpointError, match="has an adapter already"):
         load_adapter(model, tmp_path / "adapter")
     with pytest.raises(ValueError, match="has an adapter already"):
-        add_lora(model, settings())
+        add_lora(model, lora_settings())
 
 
 def test_without_an_adapter_there_is_nothing_to_save_or_merge(tmp_path):
@@ -288,11 +271,11 @@ def test_without_an_adapter_there_is_nothing_to_save_or_merge(tmp_path):
 @pytest.mark.parametrize("targets", [("query", "keys"), ()])
 def test_unknown_targets_are_refused(targets):
     with pytest.raises(ConfigError, match=r"lora\.targets: no layer is called (keys|so)"):
-        add_lora(clamp_model("K"), settings(targets=targets))
+        add_lora(clamp_model("K"), lora_settings(targets=targets))
 
 
 def test_a_diverged_adapter_is_not_saved(tmp_path):
-    model = trained()
+    model = trained_adapter()
     next(p for n, p in model.named_parameters() if "lora_B" in n).data[0, 0] = float("nan")
     with pytest.raises(CheckpointError, match="not finite"):
         save_adapter(model, tmp_path / "adapter")
@@ -300,25 +283,18 @@ def test_a_diverged_adapter_is_not_saved(tmp_path):
 
 
 def rewrite(change):
-    def damage(folder):
-        path = folder / "adapter_model.safetensors"
-        tensors = change({name: tensor.clone() for name, tensor in load_file(path).items()})
-        path.unlink()
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    return lambda folder: change_tensors(folder / "adapter_model.safetensors", change)
 
-    return damage
+
+def of_each(function):
+    """Change every tensor."""
+    return rewrite(lambda tensors: tensors.update({n: function(t) for n, t in tensors.items()}))
 
 
 def describe(**changes):
-    def damage(folder):
-        path = folder / "adapter_config.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-    return damage
-
-
-def without_first(tensors):
-    return dict(list(tensors.items())[1:])
+    return lambda folder: change_json(
+        folder / "adapter_config.json", lambda content: content.update(changes)
+    )
 
 
 def flip(folder):
@@ -347,16 +323,16 @@ FAULTS = [
     (describe(r=2), r"lora_A.weight has the shape \[4, 64\], expected \[2, 64\]"),
     (describe(target_modules=["query"]), "holds the unknown tensor .*key.lora_A"),
     (describe(target_modules=["nothing"]), "does not fit the symbolic tower"),
-    (rewrite(without_first), "lacks the tensor"),
-    (rewrite(lambda t: {n: x.t() for n, x in t.items()}), "looks transposed"),
-    (rewrite(lambda t: {n: x * float("inf") for n, x in t.items()}), "not finite"),
+    (rewrite(lambda tensors: tensors.pop(next(iter(tensors)))), "lacks the tensor"),
+    (of_each(torch.t), "looks transposed"),
+    (of_each(lambda tensor: tensor * float("inf")), "not finite"),
 ]
 
 
 @pytest.mark.filterwarnings("ignore:.*target_modules.*")
 @pytest.mark.parametrize(("damage", "message"), FAULTS)
 def test_faulty_adapters_are_named_and_leave_the_model_alone(tmp_path, damage, message):
-    save_adapter(trained(), tmp_path / "adapter")
+    save_adapter(trained_adapter(), tmp_path / "adapter")
     damage(tmp_path / "adapter")
     model = clamp_model("K")
     before = embed(model, patches_of_k())
@@ -369,7 +345,7 @@ def test_faulty_adapters_are_named_and_leave_the_model_alone(tmp_path, damage, m
 
 
 def test_weights_that_may_not_be_read_are_told_as_such(tmp_path, monkeypatch):
-    save_adapter(trained(), tmp_path / "adapter")
+    save_adapter(trained_adapter(), tmp_path / "adapter")
 
     def refuse(path, *_):
         raise PermissionError(13, "Permission denied", str(path))
@@ -380,7 +356,7 @@ def test_weights_that_may_not_be_read_are_told_as_such(tmp_path, monkeypatch):
 
 
 def test_an_adapter_of_another_width_is_refused(tmp_path):
-    save_adapter(trained(), tmp_path / "adapter")
+    save_adapter(trained_adapter(), tmp_path / "adapter")
     model = clamp_model("A")
     with pytest.raises(CheckpointError, match=r"\[4, 64\], expected \[4, 128\]|lacks the tensor"):
         load_adapter(model, tmp_path / "adapter")

@@ -3,41 +3,31 @@
 import numpy as np
 import pytest
 import torch
-from formula import FULL_SIZE, SMALL, architecture, m3_model, read_json
+from formula import (
+    FULL_SIZE,
+    SMALL,
+    architecture,
+    assert_same_weights,
+    gradients_close,
+    losses_of_training,
+    m3_model,
+    read_json,
+)
 from torch.nn import functional
 
 from clamp3.config import M3Architecture
 from clamp3.errors import ConfigError
 from clamp3.models.encoders import empty_weights
-from clamp3.models.m3 import (
-    CHARACTERS,
-    PAD,
-    M3Model,
-    PatchEmbedding,
-    kept_chances,
-    length_buckets,
-)
+from clamp3.models.m3 import CHARACTERS, PAD, M3Model, PatchEmbedding, length_buckets
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 INPUTS = ("original", "mask", "shuffle")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def batch(arrays, kind):
     """Targets, inputs, mask and selection of a recorded batch."""
     names = ("target_patches", f"input_{kind}", "masks", "selected_indices")
     return [torch.from_numpy(arrays[name]) for name in names]
-
-
-def gradients_close(found, expected):
-    bound = np.maximum(1e-5, 1e-4 * np.abs(expected))
-    assert (np.abs(found - expected) <= bound).all(), np.abs(found - expected).max()
 
 
 @pytest.mark.parametrize("kind", INPUTS)
@@ -113,14 +103,8 @@ def test_five_steps_of_training_go_the_recorded_way():
     arrays = dict(np.load(SMALL / "m3_forward_B.npz"))
     expected = read_json(SMALL / "m3_forward_B_grad_norms.json")["adamw_lr1e-3_losses_mask_input"]
     model = m3_model("B")
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    losses = []
-    for _ in expected:
-        loss = model.loss(*batch(arrays, "mask"))
-        losses.append(loss.item())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    inputs = batch(arrays, "mask")
+    losses = losses_of_training(model, lambda: model.loss(*inputs), len(expected))
     assert losses == pytest.approx(expected, abs=2e-4)
 
 
@@ -250,9 +234,9 @@ def test_the_seed_alone_decides_the_weights():
     models = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        models.append(M3Model(architecture("K")).state_dict())
-    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
-    assert not torch.equal(*(m["encoder.patch_embedding.weight"] for m in models[1:]))
+        models.append(M3Model(architecture("K")))
+    assert_same_weights(*models[:2])
+    assert not torch.equal(*(m.encoder.patch_embedding.weight for m in models[1:]))
 
 
 def test_heads_that_cannot_share_the_width_are_refused():
@@ -264,46 +248,3 @@ def test_heads_that_cannot_share_the_width_are_refused():
 def test_the_output_layer_is_the_character_embedding():
     model = M3Model(architecture("K"))
     assert model.decoder.base.lm_head.weight is model.decoder.base.transformer.wte.weight
-
-
-def test_patches_are_written_character_by_character():
-    decoder = m3_model("K").decoder.eval()
-    features = torch.randn(5, 64, generator=torch.Generator().manual_seed(1))
-
-    def draw(**options):
-        return decoder.generate(features, torch.Generator().manual_seed(2), **options)
-
-    written = draw()
-    assert written.shape == (5, 16)
-    assert (written[:, 0] == 1).all()
-    assert torch.equal(written, draw())
-    assert not torch.equal(written, decoder.generate(features, torch.Generator().manual_seed(3)))
-    for row in written.tolist():
-        if 2 in row:
-            assert not any(row[row.index(2) + 1 :])
-
-
-def test_the_likeliest_characters_follow_from_the_logits():
-    decoder = m3_model("K").decoder.eval()
-    features = torch.randn(3, 64, generator=torch.Generator().manual_seed(1))
-    written = decoder.generate(features, torch.Generator(), top_k=1)
-    with torch.no_grad():
-        expected = decoder(features, written).argmax(dim=-1)
-    for row, wanted in zip(written.tolist(), expected.tolist(), strict=True):
-        ends = [place for place, sign in enumerate(row) if place and sign in (0, 2)] or [15]
-        assert row[1 : ends[0] + 1] == wanted[: ends[0]]
-    assert torch.equal(written, decoder.generate(features, torch.Generator(), top_p=1e-9))
-
-
-def test_unlikely_characters_are_left_out():
-    logits = torch.tensor([[0.5, 0.2, 0.2, 0.1]]).log()
-    assert torch.allclose(kept_chances(logits), logits.exp())
-    assert torch.allclose(kept_chances(logits, top_k=1), torch.tensor([[1.0, 0, 0, 0]]))
-    assert torch.allclose(kept_chances(logits, top_p=0.6), torch.tensor([[5 / 7, 2 / 7, 0, 0]]))
-
-
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
-def test_a_temperature_is_above_zero(temperature):
-    decoder = m3_model("K").decoder
-    with pytest.raises(ValueError, match="expected above 0"):
-        decoder.generate(torch.ones(1, 64), torch.Generator(), temperature=temperature)

@@ -1,11 +1,13 @@
 """CLAP-MusicGen's towers: codes, states, padding, and the original's own checkpoints."""
 
 import json
+import math
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from damage import change_json, change_tensors, drop, poison, replace
 from models.tiny_clap import (
     CAPTIONS,
     CODEC,
@@ -273,30 +275,18 @@ def edited(folder, tmp_path, change):
 
 
 def setting(part, **values):
-    def change(folder):
-        settings = json.loads((folder / "config.json").read_text())
+    def change(settings):
         (settings[part] if part else settings).update(values)
-        (folder / "config.json").write_text(json.dumps(settings))
 
-    return change
+    return lambda folder: change_json(folder / "config.json", change)
+
+
+def tensors_of(file, change):
+    return lambda folder: change_tensors(folder / file, change)
 
 
 def without(name):
-    def change(folder):
-        state = load_file(folder / "model.safetensors")
-        del state[name]
-        save_file(state, folder / "model.safetensors")
-
-    return change
-
-
-def spoilt(name, value):
-    def change(folder):
-        state = load_file(folder / "model.safetensors")
-        state[name].view(-1)[0] = value
-        save_file(state, folder / "model.safetensors")
-
-    return change
+    return tensors_of("model.safetensors", drop(name))
 
 
 LAYER = "decoder.model.decoder.layers.1.fc1.weight"
@@ -309,7 +299,7 @@ LAYER = "decoder.model.decoder.layers.1.fc1.weight"
         (setting("decoder", audio_channels=2), "audio_channels.*another build"),
         (setting("decoder", hidden_size=32), "has the shape"),
         (without(LAYER), "lacks the tensor layers.1.fc1.weight"),
-        (spoilt(LAYER, float("nan")), "not finite"),
+        (tensors_of("model.safetensors", replace(LAYER, poison(math.nan))), "not finite"),
         (lambda f: (f / "model.safetensors").write_bytes(b"no"), "not a readable safetensors"),
         (lambda f: (f / "model.safetensors").unlink(), "holds neither"),
         (lambda f: (f / "config.json").write_text("{"), "not readable as JSON"),
@@ -424,11 +414,7 @@ def test_ours_is_the_same_after_a_round_trip(published, tmp_path):
     assert next(half.audio_head.parameters()).dtype == torch.bfloat16
 
 
-def swapped(folder):
-    weights = folder / "audio.safetensors"
-    state = load_file(weights)
-    state["audio_head.0.bias"] += 1
-    save_file(state, weights)
+swapped = tensors_of("audio.safetensors", replace("audio_head.0.bias", lambda bias: bias + 1))
 
 
 @pytest.mark.parametrize(
@@ -436,7 +422,7 @@ def swapped(folder):
     [
         (swapped, "not the weights that the checkpoint was saved with"),
         (setting("architecture", width=25), "fingerprint does not belong"),
-        (setting(None, kind="clamp3"), "not the description of a CLAP-MusicGen"),
+        (setting(None, kind="clamp3"), "kind: Input should be 'clap_musicgen'"),
         (lambda f: (f / "text.safetensors").unlink(), "no such file"),
         (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer"),
     ],

@@ -7,14 +7,24 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from formula import SIZES, clamp_model, m3_model, values
+from formula import (
+    PUBLISHED_NAME,
+    SIZES,
+    assert_same_weights,
+    clamp_model,
+    m3_model,
+    values,
+    whole_m3_piece,
+    whole_piece,
+    write_published,
+)
 from safetensors.torch import save_file
 
 from clamp3.errors import CheckpointError
 from clamp3.formats.patches import encode_patches
 from clamp3.models.checkpoints import load_clamp, load_m3, save_checkpoint
 from clamp3.models.m3 import M3Model
-from clamp3.models.pooling import add_silence, combine, join_rows, segments
+from clamp3.models.pooling import add_silence
 from clamp3.models.published import read_published
 from clamp3.models.tokenizer import encode_texts, load_tokenizer
 
@@ -23,17 +33,6 @@ from clamp3.models.tokenizer import encode_texts, load_tokenizer
 def real(goldens):
     """The folder of two checkpoints that the originals wrote."""
     return goldens / "models" / "ckpt"
-
-
-def whole_piece(model, tower, rows, window):
-    plan = segments(len(rows), window)
-    hidden, vectors = [], []
-    for start, stop, _ in plan:
-        mask = torch.ones(1, stop - start)
-        hidden += getattr(model, f"{tower}_hidden")(rows[None, start:stop], mask)
-        vectors += model.project(tower, hidden[-1][None], mask)
-    weights = [segment.weight for segment in plan]
-    return join_rows(hidden, weights), combine(torch.stack(vectors), weights)
 
 
 def check(arrays, name, hidden, vector=None):
@@ -61,11 +60,8 @@ def test_a_real_clamp3_file_gives_the_recorded_features(real, goldens, tmp_path)
         rows[name[:2]] = ("symbolic", patches, 8)
     with torch.no_grad():
         for stem, (tower, piece, window) in rows.items():
-            check(
-                arrays,
-                ("clamp3_temporal", stem),
-                *whole_piece(loaded.model, tower, piece, window),
-            )
+            found = whole_piece(loaded.model, tower, piece, window)
+            check(arrays, ("clamp3_temporal", stem), *found)
 
 
 def frames(arrays):
@@ -86,9 +82,7 @@ def test_a_real_m3_file_gives_the_recorded_features(real, tmp_path):
             if name.endswith(".txt"):
                 continue
             patches = torch.from_numpy(encode_patches(text, patch_size=16))
-            plan = segments(len(patches), 8)
-            hidden = [encoder(patches[None, s:e], torch.ones(1, e - s))[0] for s, e, _ in plan]
-            check(arrays, ("m3", name[:2]), join_rows(hidden, [s.weight for s in plan]))
+            check(arrays, ("m3", name[:2]), whole_m3_piece(encoder, patches, 8))
 
 
 def test_notes_say_where_the_weights_come_from(real):
@@ -100,33 +94,21 @@ def test_notes_say_where_the_weights_come_from(real):
     assert notes["min_eval_loss"] == pytest.approx(1.387, abs=1e-3)
 
 
-NAME = "weights_clamp3_saas_h_size_32_t_model_x_t_length_16_a_size_64.pth"
-
-
-def written(tmp_path, model, name=NAME, **extra):
-    """A .pth file in the originals' layout."""
-    path = tmp_path / name
-    state = {n: t.detach().clone() for n, t in model.state_dict().items()}
-    torch.save({"model": state, "optimizer": {"state": {}}, **extra}, path)
-    return path
-
-
 @pytest.mark.parametrize("kind", ["clamp3", "clamp2"])
 def test_all_sizes_follow_from_the_tensors(tmp_path, kind):
     model = clamp_model("K", kind)
-    published = read_published(written(tmp_path, model), text_heads=4).model
+    published = read_published(write_published(tmp_path, model), text_heads=4).model
     assert not published.training
     found, expected = published.config, model.config
     assert found.model_copy(update={"symbolic": None}) == expected.model_copy(
         update={"symbolic": None}
     )
     assert found.symbolic.model_dump() | {"decoder_layers": 1} == expected.symbolic.model_dump()
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(published.state_dict()[name], tensor)
+    assert_same_weights(published, model)
 
 
 def test_a_renamed_file_has_the_published_window(tmp_path):
-    path = written(tmp_path, clamp_model("K"), "mine.pth")
+    path = write_published(tmp_path, clamp_model("K"), "mine.pth")
     assert read_published(path).model.config.text.max_tokens == 128
     assert read_published(path).model.config.text.num_attention_heads == 1
     assert read_published(path, max_tokens=9).model.config.text.max_tokens == 9
@@ -141,13 +123,12 @@ def test_wrappers_constants_and_half_precision_are_undone(tmp_path):
     published = read_published(tmp_path / "bare.pth").model
     assert isinstance(published, M3Model)
     assert published.architecture == model.architecture
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(published.state_dict()[name], tensor.half().float())
+    assert_same_weights(published, model.half().float())
 
 
 @pytest.mark.parametrize("number", [np.float64(1.5), np.float32(1.5), np.int64(3)])
 def test_numbers_of_numpy_are_admitted(tmp_path, number):
-    path = written(tmp_path, clamp_model("K"), min_eval_loss=number)
+    path = write_published(tmp_path, clamp_model("K"), min_eval_loss=number)
     noted = read_published(path).notes["min_eval_loss"]
     assert noted == number
     assert type(noted) in (float, int)
@@ -162,7 +143,7 @@ class Program:
 
 def test_programs_in_a_file_are_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    path = written(tmp_path, clamp_model("K"), epoch=Program())
+    path = write_published(tmp_path, clamp_model("K"), epoch=Program())
     with pytest.raises(CheckpointError, match="something other than numbers") as raised:
         read_published(path)
     assert "weights_only" not in str(raised.value)  # no advice to execute it after all
@@ -170,11 +151,11 @@ def test_programs_in_a_file_are_not_run(tmp_path, monkeypatch):
 
 
 def test_damaged_files_are_named(tmp_path):
-    path = written(tmp_path, clamp_model("K"))
+    path = write_published(tmp_path, clamp_model("K"))
     whole = path.read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], b"plain text", pickle.dumps([1])):
         path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=NAME):
+        with pytest.raises(CheckpointError, match=PUBLISHED_NAME):
             read_published(path)
     with pytest.raises(CheckpointError, match="no such file"):
         read_published(tmp_path / "nothing.pth")
@@ -266,8 +247,7 @@ def test_other_containers_of_tensors_are_read(tmp_path):
     for suffix in ("pth", "safetensors"):
         found = read_published(tmp_path / f"x_t_length_16_.{suffix}", text_heads=4).model
         assert found.config.text.max_tokens == 16
-        for name, tensor in found.state_dict().items():
-            assert torch.equal(tensor, state[name])
+        assert_same_weights(found, model)
 
 
 def test_an_output_layer_of_its_own_is_refused(tmp_path):

@@ -93,4 +93,14 @@ def make_states(folder, chosen, name="train"):
     return states
 
 
+def make_clap_corpus(folder, train, validation):
+    """A MusicGen, so many recordings for training and for validation, and the tables of states."""
+    tiny_musicgen(folder / "musicgen")
+    states = []
+    for name, count in (("train", train), ("validation", validation)):
+        make_sounds(folder, count, name)
+        states.append(make_states(folder, settings(folder), name))
+    return states
+
+
 __all__ = ["KINDS", "chord", "make_sounds", "make_states", "settings", "tiny_musicgen", "tokenizer"]

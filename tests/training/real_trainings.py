@@ -11,12 +11,10 @@ import sys
 from pathlib import Path
 
 import torch
-from small_corpus import clamp_settings, m3_settings, make_corpus, stage
+from small_corpus import clamp_settings, m3_settings, make_corpus, make_start, stage
 
-from clamp3.models.checkpoints import save_checkpoint
-from clamp3.models.m3 import M3Model
 from clamp3.training import conditions
-from clamp3.training.clamp import make_tokenizer, train_clamp_stage
+from clamp3.training.clamp import train_clamp_stage
 from clamp3.training.contrast import ContrastiveTask
 from clamp3.training.m3 import M3Task, train_m3
 
@@ -29,14 +27,7 @@ def prepare(folder):
     """Everything that a training begins with."""
     train = make_corpus(folder, PIECES)
     make_corpus(folder, 5, "validation")
-    torch.manual_seed(0)
-    save_checkpoint(M3Model(m3_settings().architecture), folder / "m3-start")
-    make_tokenizer(
-        manifests=[train["abc"]],
-        out=folder / "tokenizer",
-        settings=clamp_settings().text,
-        start=folder / "m3-start",
-    )
+    make_start(folder, train["abc"])
 
 
 def run(folder, kind, out):
@@ -52,7 +43,7 @@ def run(folder, kind, out):
         config=clamp_settings(),
         manifests_train=train,
         manifests_validation=heard,
-        start=folder / "m3-start",
+        start=folder / "m3",
         tokenizer=folder / "tokenizer",
         seed=1,
         **places,

@@ -1,8 +1,10 @@
 """A few pieces as scores, performances and recordings, small models, and settings for them."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from clamp3.config import (
     AudioArchitecture,
@@ -15,6 +17,9 @@ from clamp3.config import (
     TrainingConfig,
 )
 from clamp3.files import write_jsonl
+from clamp3.models.checkpoints import save_checkpoint
+from clamp3.models.m3 import M3Model
+from clamp3.training.clamp import make_tokenizer
 
 KEYS = ("C", "G", "D", "A", "F", "Bb")
 KINDS = {"jig": ("6/8", "CEG GEC|"), "reel": ("4/4", "CDEF GABc|"), "waltz": ("3/4", "C2 E2 G2|")}
@@ -143,3 +148,34 @@ def lora_settings(*, guard=None, **changes):
         guard=watched | (guard or {}),
         training=training(**changes),
     )
+
+
+def make_start(folder, manifest):
+    """Write what a first stage begins with: a new M3 and a tokenizer."""
+    torch.manual_seed(0)
+    save_checkpoint(M3Model(m3_settings().architecture), folder / "m3")
+    make_tokenizer(
+        manifests=[manifest],
+        out=folder / "tokenizer",
+        settings=clamp_settings().text,
+        start=folder / "m3",
+    )
+
+
+def beside(out):
+    """Where a training writes: the model to `out`, the rest beside it."""
+    return {
+        "out": out,
+        "metrics": out.with_suffix(".tsv"),
+        "resume": out.with_suffix(".resume"),
+    }
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def table(path):
+    """The rows of a table of figures."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))

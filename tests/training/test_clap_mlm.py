@@ -5,6 +5,7 @@ import pytest
 import torch
 from models.tiny_clap import CAPTIONS, tiny_roberta
 from training.clap_corpus import KINDS, settings
+from training.small_corpus import beside, contents, table
 from transformers import AutoTokenizer, RobertaForMaskedLM
 
 from clamp3.data.captions import caption_of
@@ -46,13 +47,11 @@ def run(folder, manifests, chosen, seed=1):
     train_masked_text(
         manifests=manifests[:1],
         validation=manifests[1:],
-        out=folder / "text",
-        metrics=folder / "text.tsv",
-        resume=folder / "resume",
         settings=chosen,
         seed=seed,
+        **beside(folder / "text"),
     )
-    return {path.name: path.read_bytes() for path in sorted((folder / "text").iterdir())}
+    return contents(folder / "text")
 
 
 def test_captions_are_put_together():
@@ -127,9 +126,8 @@ def test_a_new_model_learns_and_is_written_as_a_roberta(tmp_path, manifests):
     masked = chosen.masked_text.model_copy(update={"training": tuning})
     chosen = chosen.model_copy(update={"masked_text": masked})
     files = run(tmp_path / "a", manifests, chosen)
-    rows = (tmp_path / "a" / "text.tsv").read_text().splitlines()
-    column = rows[0].split("\t").index("loss")
-    losses = [float(r.split("\t")[column]) for r in rows[1:] if "validation" in r]
+    rows = table(tmp_path / "a" / "text.tsv")
+    losses = [float(row["loss"]) for row in rows if row["split"] == "validation"]
     assert min(losses) < 0.8 * losses[0]
     assert files.keys() >= {"config.json", "model.safetensors", "tokenizer.json"}
     assert run(tmp_path / "b", manifests, chosen) == files

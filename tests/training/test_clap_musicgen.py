@@ -1,13 +1,18 @@
 """Training CLAP-MusicGen's heads: batches, losses, resuming, what is saved and what is refused."""
 
-import csv
-
 import numpy as np
 import pytest
 import torch
 from models.tiny_clap import tiny_roberta
-from training.clap_corpus import make_sounds, make_states, settings, tiny_musicgen
-from training.tiny_task import KilledError
+from training.clap_corpus import (
+    make_clap_corpus,
+    make_sounds,
+    make_states,
+    settings,
+    tiny_musicgen,
+)
+from training.small_corpus import beside, contents, table
+from training.tiny_task import KilledError, kill_at
 
 from clamp3.data.store import Store
 from clamp3.errors import DataError
@@ -15,7 +20,6 @@ from clamp3.files import read_jsonl, write_jsonl
 from clamp3.models.clap_musicgen.checkpoints import load_clap
 from clamp3.models.clap_musicgen.model import Head
 from clamp3.models.clap_musicgen.pretrained import load_decoder, load_text
-from clamp3.training import clap_musicgen, conditions
 from clamp3.training.clap_musicgen import (
     ClapTask,
     mean_reciprocal_rank,
@@ -29,13 +33,8 @@ from clamp3.training.listwise import cosines, ranking_loss
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clap")
-    tiny_musicgen(folder / "musicgen")
     tiny_roberta(folder / "roberta")
-    states = []
-    for name, count in (("train", 18), ("validation", 9)):
-        make_sounds(folder, count, name)
-        states.append(make_states(folder, settings(folder), name))
-    return folder, states
+    return folder, make_clap_corpus(folder, 18, 9)
 
 
 def run(corpus, out, seed=1, **changes):
@@ -45,13 +44,11 @@ def run(corpus, out, seed=1, **changes):
         manifests_validation=[folder / "validation.jsonl"],
         states=states,
         text_model=folder / "roberta",
-        out=out / "model",
-        metrics=out / "metrics.tsv",
-        resume=out / "resume",
         settings=settings(folder, folder / "roberta", **changes),
         seed=seed,
+        **beside(out / "model"),
     )
-    return {path.name: path.read_bytes() for path in sorted((out / "model").iterdir())}
+    return contents(out / "model")
 
 
 def task(corpus, seed=1, **changes):
@@ -139,8 +136,7 @@ def test_learns_to_find_and_is_the_same_again(corpus, tmp_path):
     )
     files = run(corpus, tmp_path / "a", **how)
     assert run(corpus, tmp_path / "b", **how) == files
-    with open(tmp_path / "a" / "metrics.tsv", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    rows = table(tmp_path / "a" / "model.tsv")
     found = [float(r["reciprocal_rank_text_to_audio"]) for r in rows if r["split"] == "validation"]
     # Two captions for each kind of sound, which cannot be told apart: 3/4 is about perfect.
     assert max(found) > 0.65
@@ -161,24 +157,15 @@ def test_heads_can_begin_with_what_the_states_are():
 
 
 @pytest.mark.parametrize("freeze_text", [True, False])
+@pytest.mark.usefixtures("eager_saving")
 def test_killed_it_goes_on_to_the_same_bytes(corpus, tmp_path, monkeypatch, freeze_text):
     how = {"freeze_text": freeze_text, "training": training(corpus, epochs=2, dropout=0.1)}
     whole = run(corpus, tmp_path / "whole", **how)
-    monkeypatch.setattr(conditions, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(conditions, "SAVE_SHARE", 1e9)
-    plain, steps = ClapTask.loss, [0]
-
-    def failing(self, batch):
-        steps[0] += 1
-        if steps[0] == 5:
-            raise KilledError
-        return plain(self, batch)
-
-    monkeypatch.setattr(clap_musicgen.ClapTask, "loss", failing)
+    kill_at(monkeypatch, ClapTask, 5)
     with pytest.raises(KilledError):
         run(corpus, tmp_path / "killed", **how)
     assert run(corpus, tmp_path / "killed", **how) == whole
-    metrics = [(tmp_path / name / "metrics.tsv").read_bytes() for name in ("whole", "killed")]
+    metrics = [(tmp_path / name / "model.tsv").read_bytes() for name in ("whole", "killed")]
     assert metrics[0] == metrics[1]
 
 

@@ -12,6 +12,7 @@ import tiny_task
 import torch
 from repository import ROOT
 from safetensors.torch import load_file
+from small_corpus import table
 
 pytestmark = pytest.mark.slow
 
@@ -73,9 +74,8 @@ def test_the_first_logs_and_one_that_fails_ends_all(tmp_path):
 
 def curve(folder):
     """Step and loss of every row that training wrote."""
-    head, *rows = (line.split("\t") for line in (folder / "metrics.tsv").read_text().splitlines())
-    split, step, loss = (head.index(name) for name in ("split", "step", "loss"))
-    return [(row[split], int(row[step]), float(row[loss])) for row in rows]
+    rows = table(folder / "metrics.tsv")
+    return [(row["split"], int(row["step"]), float(row["loss"])) for row in rows]
 
 
 def assert_same_curve(ours, theirs):

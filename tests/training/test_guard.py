@@ -1,12 +1,20 @@
 """The loop under a guard: what is measured when, and which weights stay."""
 
-import csv
-
 import pytest
-import torch
-from tiny_task import SETTINGS, FailsAt, KilledError, TinyTask, run
+from small_corpus import table
+from tiny_task import (
+    SETTINGS,
+    WORSE,
+    FailsAt,
+    KilledError,
+    Scored,
+    TinyTask,
+    assert_now,
+    run,
+    weights_of,
+)
 
-from clamp3.training.guard import Guard
+from clamp3.training.watch import Guard
 
 FIGURES = [0.5, 0.5, 0.48, 0.3, 0.6]  # before training, and after each epoch
 
@@ -16,7 +24,7 @@ def guarded(task, figures=FIGURES, *, stops, max_fall=0.1):
     task.seen = []
 
     def measure(device):
-        task.seen.append({k: v.clone() for k, v in task.model.state_dict().items()})
+        task.seen.append(weights_of(task))
         figure = figures[min(task.steps // 5, 4)]
         return {"loss": 1 - figure, "figure": figure}
 
@@ -24,14 +32,8 @@ def guarded(task, figures=FIGURES, *, stops, max_fall=0.1):
     return task
 
 
-def table(folder):
-    with open(folder / "metrics.tsv", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t")
-        return [row for row in rows if row["split"] == "guard"]
-
-
-def is_now(task, weights):
-    return all(torch.equal(value, weights[k]) for k, value in task.model.state_dict().items())
+def guard_rows(folder):
+    return [row for row in table(folder / "metrics.tsv") if row["split"] == "guard"]
 
 
 def test_a_fall_is_a_share_of_what_there_was():
@@ -47,19 +49,19 @@ def test_what_did_not_pass_is_not_kept(tmp_path, keep, validate):
     settings = SETTINGS.model_copy(update={"keep": keep})
     task = guarded(TinyTask(validate=validate), stops=True)
     history = run(tmp_path, task, settings)
-    rows = table(tmp_path)
+    rows = guard_rows(tmp_path)
     assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
     assert [row["passed"] for row in rows] == ["1", "1", "1", "0"]
     assert (history.epochs, history.stopped_by) == (3, "guard")
     assert history.kept_epoch == (history.best_epoch if keep == "best" and validate else 2)
-    assert is_now(task, task.seen[history.kept_epoch])
+    assert_now(task, task.seen[history.kept_epoch])
 
 
 def test_where_nothing_passes_the_start_is_kept(tmp_path):
     task = guarded(TinyTask(), [0.5, 0.1], stops=True)
     history = run(tmp_path, task)
     assert (history.epochs, history.kept_epoch, history.best_epoch) == (1, 0, None)
-    assert is_now(task, TinyTask().model.state_dict())
+    assert_now(task, weights_of(TinyTask()))
 
 
 def test_a_warning_changes_no_weights(tmp_path, caplog):
@@ -70,7 +72,7 @@ def test_a_warning_changes_no_weights(tmp_path, caplog):
     files = [tmp_path / name / "model.safetensors" for name in "ab"]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert "after epoch 3 the guard's figure is 0.3, 40.0% less than the 0.5" in caplog.text
-    assert [row["passed"] for row in table(tmp_path / "a")] == ["1", "1", "1", "0", "1"]
+    assert [row["passed"] for row in guard_rows(tmp_path / "a")] == ["1", "1", "1", "0", "1"]
 
 
 @pytest.mark.parametrize("step", [0, 3, 5, 12])
@@ -90,11 +92,8 @@ def test_killed_under_a_guard_it_goes_on(tmp_path, step):
 
 
 def test_patience_and_the_end_are_told_apart(tmp_path):
-    class Worse(TinyTask):
-        def evaluate(self, device):
-            return {"loss": float(self.steps)}
-
     for patience, expected in ((2, (3, 1, "patience")), (3, (4, 1, None)), (None, (4, 1, None))):
         settings = SETTINGS.model_copy(update={"patience_epochs": patience})
-        found = run(tmp_path / str(patience), Worse(), settings)
+        found = run(tmp_path / str(patience), Scored(*WORSE), settings)
         assert (found.epochs, found.kept_epoch, found.stopped_by) == expected
+        assert found.best_epoch == 1

@@ -58,10 +58,8 @@ def _wait_for_line(path: Path, count: int, process: multiprocessing.Process) -> 
 
 
 @pytest.fixture
-def states(monkeypatch):
-    """Every state that is saved, by step; saving is eager."""
-    monkeypatch.setattr(conditions, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(conditions, "SAVE_SHARE", 1e9)
+def states(monkeypatch, eager_saving):
+    """Every state that is saved, by step."""
     saved = {}
 
     def save(folder, state, plain=ResumeFolder.save):

@@ -1,25 +1,16 @@
 """The training loop: what it learns, keeps, writes, and how it goes on after a kill."""
 
-import csv
 import re
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import tiny_task
 import torch
-from tiny_task import SETTINGS, FailsAt, KilledError, TinyTask, run
+from small_corpus import table
+from tiny_task import SETTINGS, WORSE, FailsAt, KilledError, Scored, TinyTask, assert_now, run
 
 from clamp3.errors import ConfigError, DataError
 from clamp3.training.curves import write_metrics
 from clamp3.training.optimization import freeze, learning_rate, set_training_mode
-
-
-def _table(folder):
-    with open(folder / "metrics.tsv", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
 
 
 def _files(folder):
@@ -48,7 +39,7 @@ def test_learns_and_says_what_it_did(tmp_path):
 
 
 def test_table_has_figures_and_no_times(finished):
-    rows = _table(finished)
+    rows = table(finished / "metrics.tsv")
     assert list(rows[0]) == ["step", "epoch", "split", "loss", "learning_rate", "root"]
     heard = [row for row in rows if row["split"] == "validation"]
     assert [row["step"] for row in heard] == ["5", "10", "15", "20"]
@@ -72,37 +63,14 @@ def test_two_runs_are_the_same_and_another_seed_is_not(finished, tmp_path):
     assert _files(tmp_path / "other") != _files(finished)
 
 
-def test_best_weights_are_kept(tmp_path):
-    class Spoiled(TinyTask):
-        """Best after the second epoch."""
-
-        seen = 0
-        weights = None
-
-        def evaluate(self, device):
-            self.seen += 1
-            if self.seen == 2:
-                self.weights = {k: v.clone() for k, v in self.model.state_dict().items()}
-            return {"loss": [3.0, 1.0, 2.0, 1.0][self.seen - 1]}
-
-    task = Spoiled()
-    history = run(tmp_path, task)
-    assert (history.best_epoch, history.best_validation_loss) == (2, 1.0)
-    for name, value in task.model.state_dict().items():
-        assert torch.equal(value, task.weights[name])
-
-
-def test_the_last_weights_are_kept_on_demand(tmp_path):
-    class Worse(TinyTask):
-        def evaluate(self, device):
-            self.weights = {k: v.clone() for k, v in self.model.state_dict().items()}
-            return {"loss": float(self.steps)}
-
-    task = Worse()
-    history = run(tmp_path, task, SETTINGS.model_copy(update={"keep": "last"}))
-    assert history.best_epoch == 1
-    for name, value in task.model.state_dict().items():
-        assert torch.equal(value, task.weights[name])
+@pytest.mark.parametrize(
+    ("keep", "losses", "best"), [("best", (3.0, 1.0, 2.0, 1.0), 2), ("last", WORSE, 1)]
+)
+def test_the_best_or_on_demand_the_last_weights_are_kept(tmp_path, keep, losses, best):
+    task = Scored(*losses)
+    history = run(tmp_path, task, SETTINGS.model_copy(update={"keep": keep}))
+    assert (history.best_epoch, history.best_validation_loss) == (best, 1.0)
+    assert_now(task, task.seen[best - 1 if keep == "best" else -1])
 
 
 def test_dropout_is_that_of_the_settings(tmp_path):
@@ -111,19 +79,10 @@ def test_dropout_is_that_of_the_settings(tmp_path):
     assert [m.p for m in task.model if isinstance(m, torch.nn.Dropout)] == [0.25]
 
 
-def test_stops_when_patience_ends(tmp_path):
-    class Worse(TinyTask):
-        def evaluate(self, device):
-            return {"loss": float(self.steps)}
-
-    history = run(tmp_path, Worse(), SETTINGS.model_copy(update={"patience_epochs": 2}))
-    assert (history.epochs, history.best_epoch) == (3, 1)
-
-
 def test_without_validation_the_last_weights_stay(tmp_path):
     history = run(tmp_path, TinyTask(validate=False))
     assert (history.epochs, history.best_epoch, history.best_validation_loss) == (4, None, None)
-    assert {row["split"] for row in _table(tmp_path)} == {"train"}
+    assert {row["split"] for row in table(tmp_path / "metrics.tsv")} == {"train"}
 
 
 def test_a_loss_that_is_no_number_names_the_batch(tmp_path):
@@ -138,12 +97,8 @@ def test_a_loss_that_is_no_number_names_the_batch(tmp_path):
 
 
 def test_a_validation_loss_that_is_no_number_is_refused(tmp_path):
-    class Broken(TinyTask):
-        def evaluate(self, device):
-            return {"loss": float("inf")}
-
     with pytest.raises(DataError, match="validation loss is inf after epoch 1"):
-        run(tmp_path, Broken())
+        run(tmp_path, Scored(float("inf")))
 
 
 def test_nothing_to_train_and_nothing_to_train_on(tmp_path):
@@ -195,12 +150,6 @@ def test_rows_may_lack_figures(tmp_path):
 
 
 # --- going on ---
-
-
-@pytest.fixture
-def eager_saving(monkeypatch):
-    monkeypatch.setattr("clamp3.training.conditions.SAVE_SECONDS", 0.0)
-    monkeypatch.setattr("clamp3.training.conditions.SAVE_SHARE", 1e9)
 
 
 @pytest.mark.usefixtures("eager_saving")
@@ -288,23 +237,6 @@ def test_a_state_of_another_training_is_not_used(tmp_path, change):
     again = TinyTask(inputs=inputs)
     run(tmp_path, again, settings, seed)
     assert again.steps == 20
-
-
-def test_killed_processes_go_on_exactly(finished, tmp_path):
-    """SIGKILL after several steps, again and again in one folder, until the training is done."""
-    script = Path(tiny_task.__file__)
-    for step in (1, 4, 7):
-        command = [sys.executable, script, tmp_path, "eager"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            for line in process.stdout:
-                if line == f"step {step}\n":
-                    process.send_signal(signal.SIGKILL)
-        assert process.returncode == -signal.SIGKILL
-        assert (tmp_path / "resume").exists()
-    task = TinyTask()
-    run(tmp_path, task)
-    assert 0 < task.steps < 20
-    assert _files(tmp_path) == _files(finished)
 
 
 def test_rate_and_time_left_are_logged(tmp_path, caplog):

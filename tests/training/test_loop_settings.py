@@ -13,7 +13,7 @@ from accelerate.utils import LoggerType
 from repository import ROOT
 from safetensors.torch import load_file
 from small_corpus import m3_settings
-from tiny_task import SETTINGS, TinyTask, run
+from tiny_task import SETTINGS, Scored, TinyTask, run
 
 from clamp3.errors import ConfigError, DataError
 from clamp3.models.m3 import M3Model
@@ -68,14 +68,7 @@ def test_the_last_step_of_an_epoch_may_have_fewer_batches(tmp_path):
 
 
 def test_weights_of_the_last_epochs_and_the_best_are_kept(tmp_path):
-    class Watched(TinyTask):
-        seen = ()
-
-        def evaluate(self, device):
-            self.seen = (*self.seen, {k: v.clone() for k, v in self.model.state_dict().items()})
-            return {"loss": [3.0, 1.0, 2.0, 4.0][len(self.seen) - 1]}
-
-    task = Watched()
+    task = Scored(3.0, 1.0, 2.0, 4.0)
     run(tmp_path, task, settings(keep_checkpoints=2))
     folder = tmp_path / "resume-weights"
     names = ["best.safetensors", "epoch-0003.safetensors", "epoch-0004.safetensors"]
@@ -86,17 +79,12 @@ def test_weights_of_the_last_epochs_and_the_best_are_kept(tmp_path):
 
 
 def test_another_figure_decides_which_is_best(tmp_path):
-    class Ranked(TinyTask):
-        seen = 0
-
-        def evaluate(self, device):
-            self.seen += 1
-            return {"loss": float(self.seen), "rank": [0.1, 0.5, 0.9, 0.9][self.seen - 1]}
-
-    history = run(tmp_path / "a", Ranked(), settings(evaluate_by="rank"))
+    ranks = enumerate((0.1, 0.5, 0.9, 0.9), start=1)
+    figures = [{"loss": float(loss), "rank": rank} for loss, rank in ranks]
+    history = run(tmp_path / "a", Scored(*figures), settings(evaluate_by="rank"))
     assert (history.best_epoch, history.best_validation_loss) == (3, 3.0)
     with pytest.raises(ConfigError, match="evaluate_by: mrr; expected one of loss, rank"):
-        run(tmp_path / "b", Ranked(), settings(evaluate_by="mrr"))
+        run(tmp_path / "b", Scored(*figures), settings(evaluate_by="mrr"))
 
 
 # --- losses to stop at ---

@@ -8,6 +8,7 @@ from clamp3.models.clamp import build_clamp
 from clamp3.models.lora import add_lora
 from clamp3.models.m3 import M3Model
 from clamp3.models.tokenizer import train_tokenizer
+from clamp3.training.clamp import _with_audio
 from clamp3.training.optimization import make_optimizer, set_dropout
 
 
@@ -15,7 +16,8 @@ from clamp3.training.optimization import make_optimizer, set_dropout
 def clamp():
     torch.manual_seed(0)
     words = train_tokenizer(["a reel in G major"], 40)
-    return build_clamp(clamp_settings(), words, 24, architecture=m3_settings().architecture)
+    model = build_clamp(clamp_settings(), words, architecture=m3_settings().architecture)
+    return _with_audio(model, clamp_settings(), 24)
 
 
 def _batch():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from clamp3.errors import DataError
-from clamp3.training.resume import ResumeFolder, digest, folder_digest
+from clamp3.training.resume import ResumeFolder, digest
 
 
 def test_a_state_comes_back_under_its_key_only(tmp_path):
@@ -97,11 +97,7 @@ def test_a_lock_on_a_deleted_folder_is_worth_nothing(tmp_path, monkeypatch):
             pass
 
 
-def test_digests_tell_contents_and_borders_apart(tmp_path):
+def test_digests_tell_contents_and_borders_apart():
     assert digest("ab", "c") != digest("a", "bc") != digest("abc")
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert digest(b"x", [1, None]) == digest(b"x", [1, None])
-    (tmp_path / "one").write_text("1")
-    before = folder_digest(tmp_path)
-    (tmp_path / "one").rename(tmp_path / "two")
-    assert folder_digest(tmp_path) != before

@@ -1,6 +1,5 @@
 """Contrastive stages: samples, freezing, learning, what is saved and what is refused."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +7,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_corpus import FEATURE_SIZE, clamp_settings, m3_settings, make_corpus, stage
+from small_corpus import (
+    FEATURE_SIZE,
+    beside,
+    clamp_settings,
+    contents,
+    m3_settings,
+    make_corpus,
+    make_start,
+    stage,
+    table,
+)
 
 from clamp3.config import TowerRates
 from clamp3.data.pairs import load_pairs
@@ -18,7 +27,6 @@ from clamp3.formats.patches import encode_patches, remove_instruments
 from clamp3.models.checkpoints import load_clamp, load_m3, read_config, save_checkpoint
 from clamp3.models.clamp import ClampModel, build_clamp
 from clamp3.models.exchange import import_weights
-from clamp3.models.m3 import M3Model
 from clamp3.models.tokenizer import encode_texts, load_tokenizer
 from clamp3.training import loop
 from clamp3.training.clamp import make_tokenizer, train_clamp_stage
@@ -37,15 +45,7 @@ def corpus(tmp_path_factory):
     """Manifests, a tokenizer and a new M3."""
     folder = tmp_path_factory.mktemp("corpus")
     train, validation = make_corpus(folder), make_corpus(folder, 7, "validation")
-    settings = clamp_settings()
-    torch.manual_seed(0)
-    save_checkpoint(M3Model(m3_settings().architecture), folder / "m3")
-    make_tokenizer(
-        manifests=[train["abc"]],
-        out=folder / "tokenizer",
-        settings=settings.text,
-        start=folder / "m3",
-    )
+    make_start(folder, train["abc"])
     return folder, train, validation
 
 
@@ -59,12 +59,10 @@ def _train(corpus, out, step, *, start=None, config=None, validation=True, seed=
         manifests_validation=[heard[kind] for kind in kinds] if validation else [],
         start=start or folder / "m3",
         tokenizer=folder / "tokenizer",
-        out=out,
-        metrics=out.with_suffix(".tsv"),
-        resume=out.with_suffix(".resume"),
         seed=seed,
+        **beside(out),
     )
-    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+    return contents(out)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +108,7 @@ def test_texts_in_memory_or_in_their_manifests_give_one_model(
         pairs = _InMemory(load_pairs(manifests, suffixes))
         return pairs, [look(pair) for pair in pairs]
 
-    made = {path.name: path.read_bytes() for path in sorted(first_stage.iterdir())}
+    made = contents(first_stage)
     assert _train(corpus, tmp_path / "read", stage(workers=2)) == made
     monkeypatch.setattr("clamp3.training.contrast.look_through", held)
     assert _train(corpus, tmp_path / "held", stage()) == made
@@ -120,9 +118,8 @@ def test_texts_in_memory_or_in_their_manifests_give_one_model(
 
 
 def _losses(out):
-    with open(out.with_suffix(".tsv"), encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t")
-        return [{key: row[key] for key in row if "loss" in key or "rank" in key} for row in rows]
+    rows = table(out.with_suffix(".tsv"))
+    return [{key: row[key] for key in row if "loss" in key or "rank" in key} for row in rows]
 
 
 # --- samples ---
@@ -166,10 +163,17 @@ def test_files_instruments_and_crops_vary(task):
     assert len(shown) > 4
 
 
-def test_without_dropout_the_text_is_the_field(task):
-    plain = replace(task.contrast, text_dropout="none")
-    copy = ContrastiveTask("test", task.model, task.tokenizer, plain, 1, "start")
+def _copy(task, start="start", rates=None, **changes):
+    """The task with another contrast, start or rates."""
+    contrast = replace(task.contrast, **changes)
+    copy = ContrastiveTask("test", task.model, task.tokenizer, contrast, 1, start)
+    copy.rates = rates or {}
     copy.learn_from(task.pieces, task.validation)
+    return copy
+
+
+def test_without_dropout_the_text_is_the_field(task):
+    copy = _copy(task, text_dropout="none")
     said = [fixed_text(pair.texts) for pair in task.pieces.pairs[:3]]
     tokens = encode_texts(task.tokenizer, said)
     assert max(map(len, tokens)) <= 40  # nothing to crop
@@ -184,23 +188,13 @@ def test_equal_texts_have_equal_keys_and_others_do_not(task):
 
 
 def test_every_input_is_in_the_key(task):
-    def key(**changes):
-        contrast = replace(task.contrast, **changes)
-        copy = ContrastiveTask("test", task.model, task.tokenizer, contrast, 1, "start")
-        copy.learn_from(task.pieces, task.validation)
-        return copy.inputs
-
-    assert key() == task.inputs
-    assert len({key(), key(instrument_dropout=0.1), key(logit_scale=2.0), key(chunk=2)}) == 4
-    other = ContrastiveTask("test", task.model, task.tokenizer, task.contrast, 1, "other")
-    other.learn_from(task.pieces, task.validation)
-    assert other.inputs != task.inputs
-    other.learn_from(task.validation, task.pieces)
-    assert other.inputs != task.inputs
-    other = ContrastiveTask("test", task.model, task.tokenizer, task.contrast, 1, "start")
-    other.rates = {"text_proj.weight": 0.5}
-    other.learn_from(task.pieces, task.validation)
-    assert other.inputs != task.inputs
+    changes = ({"instrument_dropout": 0.1}, {"logit_scale": 2.0}, {"chunk": 2})
+    changes += ({"start": "other"}, {"rates": {"text_proj.weight": 0.5}})
+    same = _copy(task)
+    assert same.inputs == task.inputs
+    assert len({task.inputs, *(_copy(task, **change).inputs for change in changes)}) == 6
+    same.learn_from(task.validation, task.pieces)
+    assert same.inputs != task.inputs
 
 
 # --- evaluation ---
@@ -232,8 +226,7 @@ def test_reciprocal_rank_is_the_mean_over_queries():
 def test_a_stage_learns_text_and_symbolic_towers(corpus, first_stage):
     loaded = load_clamp(first_stage)
     assert loaded.config.towers == ("text", "symbolic")
-    with open(first_stage.with_suffix(".tsv"), newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    rows = table(first_stage.with_suffix(".tsv"))
     assert {row["split"] for row in rows} == {"train", "validation"}
     notes = read_config(first_stage).notes
     assert (notes["epochs"], notes["stage"]) == (2, "symbolic")
@@ -274,10 +267,16 @@ def test_without_any_recording_there_is_no_audio_stage(corpus, first_stage, tmp_
         _train((folder, train | {"audio": empty}, heard), tmp_path / "out", stage("audio"))
 
 
-def test_frozen_text_stays_while_symbolic_learns(corpus, first_stage, tmp_path):
-    _train(corpus, tmp_path / "out", stage(freeze_text=True), start=first_stage)
-    assert all(_alike(tmp_path / "out", first_stage, "text"))
-    assert not all(_alike(tmp_path / "out", first_stage, "symbolic"))
+@pytest.mark.parametrize(
+    ("frozen", "still", "learns"),
+    [("freeze_text", "text", "symbolic"), ("freeze_music", "symbolic", "text")],
+)
+def test_a_frozen_tower_stays_while_the_other_learns(
+    corpus, first_stage, tmp_path, frozen, still, learns
+):
+    _train(corpus, tmp_path / "out", stage(**{frozen: True}), start=first_stage)
+    assert all(_alike(tmp_path / "out", first_stage, still))
+    assert not all(_alike(tmp_path / "out", first_stage, learns))
     words = [load_tokenizer(folder).get_vocab() for folder in (tmp_path / "out", first_stage)]
     assert words[0] == words[1]
 
@@ -297,15 +296,9 @@ def test_learns_to_tell_pieces_apart(corpus, tmp_path):
     assert figures["reciprocal_rank_abc"] > 0.3  # by chance 0.19
 
 
-def test_frozen_music_stays_while_text_learns(corpus, first_stage, tmp_path):
-    _train(corpus, tmp_path / "out", stage(freeze_music=True), start=first_stage)
-    assert all(_alike(tmp_path / "out", first_stage, "symbolic"))
-    assert not all(_alike(tmp_path / "out", first_stage, "text"))
-
-
 def _clamp2(folder, words):
     """An untrained CLaMP 2."""
-    model = build_clamp(clamp_settings(), words, None, architecture=m3_settings().architecture)
+    model = build_clamp(clamp_settings(), words, architecture=m3_settings().architecture)
     clamp2 = ClampModel(model.config.model_copy(update={"kind": "clamp2"}))
     save_checkpoint(clamp2, folder, tokenizer=words)
     return clamp2.state_dict()
@@ -379,10 +372,10 @@ def test_a_stage_in_chunks_is_the_same_stage(corpus, tmp_path, monkeypatch):
     for name, chunk in (("whole", None), ("chunks", 2)):
         step = stage(dropout=0.0, weight_decay=0.0, chunk=chunk)
         _train(corpus, tmp_path / name, step)
-    losses = []
-    for name in ("whole", "chunks"):
-        with open(tmp_path / f"{name}.tsv", newline="") as file:
-            losses.append([float(row["loss"]) for row in csv.DictReader(file, delimiter="\t")])
+    losses = [
+        [float(row["loss"]) for row in table(tmp_path / f"{name}.tsv")]
+        for name in ("whole", "chunks")
+    ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
     assert sizes == [2] * 6
 
@@ -406,7 +399,7 @@ def test_towers_learn_at_their_own_rates(corpus, first_stage, tmp_path):
 
 
 def test_the_same_again_and_another_seed_is_another(corpus, first_stage, tmp_path):
-    kept = {path.name: path.read_bytes() for path in sorted(first_stage.iterdir())}
+    kept = contents(first_stage)
     assert _train(corpus, tmp_path / "again", stage()) == kept
     assert _train(corpus, tmp_path / "other", stage(), seed=2) != kept
 
@@ -435,10 +428,8 @@ def test_a_new_model_needs_a_tokenizer(corpus, tmp_path):
             manifests_train=[corpus[1]["abc"], corpus[1]["mtf"]],
             manifests_validation=[],
             start=corpus[0] / "m3",
-            out=tmp_path / "out",
-            metrics=tmp_path / "m.tsv",
-            resume=tmp_path / "resume",
             seed=1,
+            **beside(tmp_path / "out"),
         )
 
 

@@ -145,7 +145,7 @@ def test_a_missing_manifest_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["train", "clamp2", "--params", str(ROOT / "params.yaml")])
     assert done.exit_code == 1
-    assert "data/clamp2/train.jsonl: no such manifest" in done.output
+    assert "data/clamp2/train.jsonl: no such file" in done.output
 
 
 def test_validation_reads_the_first_english_summary(place):

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from repository import ROOT
 from small_corpus import make_corpus
-from training.clap_corpus import make_sounds, make_states, settings, tiny_musicgen
+from training.clap_corpus import make_clap_corpus, settings
 from typer.testing import CliRunner
 
 from clamp3.cli import app
@@ -53,7 +53,7 @@ def test_an_unknown_task_and_a_missing_manifest_are_named(place, tmp_path, monke
     code, said = train("m3", "--params", params)
     assert code == 1
     assert "data/manifests/pdmx-abc-train.jsonl" in said
-    assert "no such manifest" in said
+    assert "no such file; name yours with --train" in said
 
 
 @pytest.mark.parametrize(
@@ -114,10 +114,7 @@ def test_several_processes_are_launched(place, tmp_path, monkeypatch):
 def sounds(tmp_path_factory):
     """Recordings, a tiny MusicGen's states of them, and a params.yaml of a tiny CLAP-MusicGen."""
     folder = tmp_path_factory.mktemp("sounds")
-    tiny_musicgen(folder / "musicgen")
-    for name, count in (("train", 9), ("validation", 5)):
-        make_sounds(folder, count, name)
-        make_states(folder, settings(folder), name)
+    make_clap_corpus(folder, 9, 5)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     small = settings(folder).model_dump(mode="json")
     for section in ("codes", "states", "clap_text", "clap_heads"):
@@ -165,7 +162,7 @@ def test_a_clap_musicgen_begins_where_the_pipeline_would(sounds, tmp_path, monke
     place = "clamp3.training.train_command.train_clap_musicgen"
     code, said = train("clap-heads", *words)
     assert code == 1
-    assert "data/states/parts.tsv: no such states" in said
+    assert "data/states/parts.tsv: no such file" in said
     asked = {}
     monkeypatch.setattr(place, lambda **how: asked.update(how))
     states = tmp_path / "data/states"

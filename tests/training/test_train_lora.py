@@ -1,6 +1,5 @@
 """Training an adapter: what learns, what is written, what is refused."""
 
-import csv
 import json
 
 import pytest
@@ -8,15 +7,23 @@ import torch
 import yaml
 from repository import ROOT
 from safetensors.torch import load_file
-from small_corpus import clamp_settings, lora_settings, m3_settings, make_corpus, stage
+from small_corpus import (
+    beside,
+    clamp_settings,
+    contents,
+    lora_settings,
+    make_corpus,
+    make_start,
+    stage,
+    table,
+)
+from tiny_task import KilledError, kill_at
 
 from clamp3.config import LoraConfig, check
 from clamp3.errors import ConfigError, DataError
 from clamp3.files import write_jsonl
-from clamp3.models.checkpoints import load_clamp, read_config, save_checkpoint
-from clamp3.models.m3 import M3Model
-from clamp3.training import conditions
-from clamp3.training.clamp import make_tokenizer, train_clamp_stage
+from clamp3.models.checkpoints import load_clamp, read_config
+from clamp3.training.clamp import train_clamp_stage
 from clamp3.training.contrast import ContrastiveTask
 from clamp3.training.lora import train_adapter
 
@@ -30,14 +37,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     train, validation = make_corpus(folder), make_corpus(folder, 7, "validation")
     settings = clamp_settings(similarity="cosine", logit_scale=10.0)
-    torch.manual_seed(0)
-    save_checkpoint(M3Model(m3_settings().architecture), folder / "m3")
-    make_tokenizer(
-        manifests=[train["abc"]],
-        out=folder / "tokenizer",
-        settings=settings.text,
-        start=folder / "m3",
-    )
+    make_start(folder, train["abc"])
     train_clamp_stage(
         stage=stage(text_dropout="none", epochs=25, learning_rate=3.0e-3),
         config=settings,
@@ -45,10 +45,8 @@ def trained(tmp_path_factory):
         manifests_validation=[],
         start=folder / "m3",
         tokenizer=folder / "tokenizer",
-        out=folder / "clamp3",
-        metrics=folder / "clamp3.tsv",
-        resume=folder / "resume",
         seed=1,
+        **beside(folder / "clamp3"),
     )
     return folder / "clamp3", train, validation
 
@@ -61,31 +59,24 @@ def _adapt(trained, out, modality="abc", *, settings=None, train=None, guard=Non
         manifests_train=[train or manifests[modality]],
         manifests_validation=[validation[modality]],
         manifest_guard=guard,
-        out=out,
-        metrics=out.with_suffix(".tsv"),
         history=out.with_suffix(".json"),
-        resume=out.with_suffix(".resume"),
         settings=settings or lora_settings(),
         seed=1,
+        **beside(out),
     )
-    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+    return contents(out)
 
 
 def _history(out):
     return json.loads((out / "history.json").read_text())
 
 
-def _rows(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
-
-
 @pytest.mark.parametrize("modality", ["abc", "mtf"])
 def test_writes_an_adapter_that_changes_the_symbolic_tower_alone(trained, tmp_path, modality):
-    before = {path.name: path.read_bytes() for path in trained[0].iterdir()}
+    before = contents(trained[0])
     files = _adapt(trained, tmp_path / modality, modality)
     assert sorted(files) == ["adapter_config.json", "adapter_model.safetensors", "history.json"]
-    assert {path.name: path.read_bytes() for path in trained[0].iterdir()} == before
+    assert contents(trained[0]) == before
     assert not (tmp_path / f"{modality}.resume").exists()
     plain, adapted = load_clamp(trained[0]), load_clamp(trained[0], adapter=tmp_path / modality)
     assert plain.fingerprint != adapted.fingerprint
@@ -99,7 +90,7 @@ def test_writes_an_adapter_that_changes_the_symbolic_tower_alone(trained, tmp_pa
 def test_history_says_what_it_was_trained_on_and_how(trained, tmp_path, caplog):
     with caplog.at_level("INFO", "clamp3"):
         _adapt(trained, tmp_path / "abc")
-    history = json.loads((tmp_path / "abc" / "history.json").read_text())
+    history = _history(tmp_path / "abc")
     assert (history["modality"], history["base"]) == ("abc", read_config(trained[0]).fingerprint)
     weights = load_file(tmp_path / "abc" / "adapter_model.safetensors")
     assert history["trainable_parameters"] == sum(t.numel() for t in weights.values()) == 3 * 512
@@ -109,7 +100,7 @@ def test_history_says_what_it_was_trained_on_and_how(trained, tmp_path, caplog):
     first, second = history["by_epoch"]
     assert (first["epoch"], first["step"], first["train"]["steps"]) == (1, 3, 3)
     assert (second["epoch"], second["step"], second["learning_rate"]) == (2, 6, 2.0e-3)
-    rows = _rows(tmp_path / "abc.tsv")
+    rows = table(tmp_path / "abc.tsv")
     for epoch, learned, heard in zip((first, second), rows[::2], rows[1::2], strict=True):
         assert f"{epoch['train']['loss']:.6g}" == learned["loss"]
         assert f"{epoch['validation']['loss']:.6g}" == heard["loss"]
@@ -132,8 +123,7 @@ def test_the_adapter_learns(trained, tmp_path):
         training = plain.training.model_copy(update=changes)
         settings = plain.model_copy(update={"training": training})
         _adapt((model, train, train), tmp_path / name, settings=settings)
-        history = json.loads((tmp_path / name / "history.json").read_text())
-        return history["best_validation_loss"]
+        return _history(tmp_path / name)["best_validation_loss"]
 
     assert best("long", epochs=20, learning_rate=1.0e-2) < best("none", learning_rate=1.0e-9) - 0.02
 
@@ -216,7 +206,7 @@ def _guarded(trained, out, misled, action, **changes):
     guard = {"action": action, "max_fall": changes.pop("max_fall", 0.1)}
     settings = lora_settings(guard=guard, **OVERFIT | changes)
     files = _adapt(trained, out, settings=settings, train=misled[0], guard=misled[1])
-    rows = [row for row in _rows(out.with_suffix(".tsv")) if row["split"] == "guard"]
+    rows = [row for row in table(out.with_suffix(".tsv")) if row["split"] == "guard"]
     return files, _history(out), rows
 
 
@@ -277,31 +267,18 @@ def test_without_another_collection_there_is_a_warning(trained, tmp_path, misled
     settings = lora_settings(guard={"action": "stop"})
     _adapt(trained, tmp_path / "abc", settings=settings)
     assert "no pieces of another collection with text: no guard" in caplog.text
-    assert {row["split"] for row in _rows(tmp_path / "abc.tsv")} == {"train", "validation"}
+    assert {row["split"] for row in table(tmp_path / "abc.tsv")} == {"train", "validation"}
 
 
-class KilledError(Exception):
-    """Stands for a kill."""
-
-
+@pytest.mark.usefixtures("eager_saving")
 def test_killed_and_resumed_it_is_as_if_nothing_had_happened(
     trained, tmp_path, misled, monkeypatch
 ):
-    monkeypatch.setattr(conditions, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(conditions, "SAVE_SHARE", 1e9)
     names = ("whole", "killed")
     chosen = {"settings": lora_settings(guard={"action": "warn"}, epochs=4)}
     chosen |= {"train": misled[0], "guard": misled[1]}
     files = _adapt(trained, tmp_path / "whole", **chosen)
-    whole, seen = ContrastiveTask.collate, []
-
-    def collate(task, epoch, members):
-        seen.append(epoch)
-        if len(seen) in (1, 3):
-            raise KilledError
-        return whole(task, epoch, members)
-
-    monkeypatch.setattr(ContrastiveTask, "collate", collate)
+    kill_at(monkeypatch, ContrastiveTask, 1, 3)
     for _ in range(2):
         with pytest.raises(KilledError):
             _adapt(trained, tmp_path / "killed", **chosen)

@@ -1,16 +1,12 @@
 """Training M3: batches, masking, learning, saving, going on."""
 
-import csv
 import math
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from small_corpus import m3_settings, make_corpus
+from small_corpus import beside, contents, m3_settings, make_corpus, table
+from tiny_task import KilledError, kill_at
 
 from clamp3.errors import DataError
 from clamp3.files import write_jsonl
@@ -35,13 +31,11 @@ def _train(folder, corpus, settings=None, seed=1):
     folder = Path(folder)
     train_m3(
         **corpus,
-        out=folder / "m3",
-        metrics=folder / "m3.tsv",
-        resume=folder / "resume",
         settings=settings or m3_settings(),
         seed=seed,
+        **beside(folder / "m3"),
     )
-    return {path.name: path.read_bytes() for path in sorted((folder / "m3").iterdir())}
+    return contents(folder / "m3")
 
 
 def _task(corpus, seed=1):
@@ -103,8 +97,7 @@ def test_learns_writes_and_is_the_same_again(corpus, tmp_path):
     settings = m3_settings(epochs=6, learning_rate=5.0e-3)
     first = _train(tmp_path / "a", corpus, settings)
     assert first == _train(tmp_path / "b", corpus, settings)
-    with open(tmp_path / "a" / "m3.tsv", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    rows = table(tmp_path / "a" / "m3.tsv")
     losses = {
         split: [float(r["loss"]) for r in rows if r["split"] == split]
         for split in ("train", "validation")
@@ -141,44 +134,16 @@ def test_manifests_without_symbolic_music_are_refused(tmp_path):
         _train(tmp_path, {"manifests": [tmp_path / "m.jsonl"]})
 
 
-SCRIPT = """
-import sys
-sys.path.insert(0, {tests!r})
-from small_corpus import m3_settings
-from clamp3.training import conditions
-from test_train_m3 import _train
-conditions.SAVE_SECONDS, conditions.SAVE_SHARE = 0.0, 1e9
-_train({folder!r}, {corpus!r}, m3_settings(epochs=4))
-"""
-
-
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_with_the_same_bytes(corpus, tmp_path):
-    """SIGKILL at moments that nobody chose; then the training goes on in this process."""
-    whole = _train(tmp_path / "whole", corpus, m3_settings(epochs=4))
+@pytest.mark.usefixtures("eager_saving")
+def test_killed_again_and_again_it_ends_with_the_same_bytes(corpus, tmp_path, monkeypatch):
+    settings = m3_settings(epochs=4)
+    whole = _train(tmp_path / "whole", corpus, settings)
     folder = tmp_path / "killed"
-    paths = {name: [str(path) for path in manifests] for name, manifests in corpus.items()}
-    code = SCRIPT.format(tests=str(Path(__file__).parent), folder=str(folder), corpus=paths)
-    for delay in (0.05, 0.3):
-        _run_and_kill(code, folder / "resume" / "state.pt", delay)
-    assert (folder / "resume").exists()
-    assert _train(folder, corpus, m3_settings(epochs=4)) == whole
+    kill_at(monkeypatch, M3Task, 1, 2, 5, 13, 18)
+    for _ in range(5):
+        with pytest.raises(KilledError):
+            _train(folder, corpus, settings)
+        assert (folder / "m3.resume").exists()
+    assert _train(folder, corpus, settings) == whole
     assert (folder / "m3.tsv").read_bytes() == (tmp_path / "whole" / "m3.tsv").read_bytes()
-
-
-def _run_and_kill(code, state, delay):
-    """Kill a process a little after it has replaced the file `state`."""
-    known = state.stat().st_mtime_ns if state.exists() else 0
-    with subprocess.Popen([sys.executable, "-c", code]) as process:
-        while process.poll() is None and _changed(state) <= known:
-            time.sleep(0.01)
-        time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-
-
-def _changed(path):
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0

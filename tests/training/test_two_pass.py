@@ -12,9 +12,9 @@ from accelerate.state import AcceleratorState
 from small_corpus import FEATURE_SIZE, clamp_settings, m3_settings, make_corpus
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from clamp3.config import AudioArchitecture
-from clamp3.models.clamp import AudioTowerConfig, ClampModel, build_clamp
+from clamp3.models.clamp import build_clamp
 from clamp3.models.tokenizer import train_tokenizer
+from clamp3.training.clamp import _with_audio
 from clamp3.training.contrast import Contrast, ContrastiveTask, read_pieces
 from clamp3.training.loop import _Objective
 from clamp3.training.optimization import freeze, set_dropout, set_training_mode
@@ -41,12 +41,13 @@ def manifests(tmp_path_factory):
 def _model(words, modality="symbolic"):
     torch.manual_seed(0)
     config = clamp_settings()
-    model = build_clamp(config, words, None, architecture=m3_settings().architecture)
-    if modality != "audio":
-        return model
-    small = AudioArchitecture(hidden_size=64, layers=1, max_frames=6)
-    sizes = AudioTowerConfig(**small.model_dump(), feature_size=FEATURE_SIZE)
-    return ClampModel(model.config.model_copy(update={"audio": sizes}))
+    model = build_clamp(config, words, architecture=m3_settings().architecture)
+    return _with_audio(model, config, FEATURE_SIZE) if modality == "audio" else model
+
+
+def freeze_tower(task, tower):
+    freeze(task.model.encoder(tower))
+    freeze(task.model.projection(tower))
 
 
 def _task(manifests, contrast=PLAIN, dropout=0.0):
@@ -55,10 +56,8 @@ def _task(manifests, contrast=PLAIN, dropout=0.0):
     kinds = ("audio",) if contrast.modality == "audio" else ("abc", "mtf")
     pieces = read_pieces([manifests[kind] for kind in kinds], contrast.modality, 64)
     task.learn_from(pieces, pieces)
-    unused = {"text": "symbolic", "audio": "symbolic"} if contrast.modality == "audio" else {}
-    for tower in unused.values():
-        freeze(task.model.encoder(tower))
-        freeze(task.model.projection(tower))
+    if contrast.modality == "audio":
+        freeze_tower(task, "symbolic")
     set_dropout(task.model, dropout)
     set_training_mode(task.model)
     return task
@@ -118,8 +117,7 @@ def test_any_size_of_chunk_will_do(manifests, size):
 @pytest.mark.parametrize("tower", ["text", "symbolic"])
 def test_a_frozen_tower_is_computed_once_and_gets_no_gradient(manifests, tower):
     task = _task(manifests)
-    freeze(task.model.encoder(tower))
-    freeze(task.model.projection(tower))
+    freeze_tower(task, tower)
     whole, chunked = _both(task, list(range(16)))
     assert not any(name.startswith(tower) for name in chunked[1])
     _assert_equal(chunked, whole)

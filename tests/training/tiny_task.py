@@ -1,10 +1,9 @@
 """A training of a few numbers, for tests of the loop; as a program, one that can be killed.
 
-    python tiny_task.py FOLDER [eager | even [BATCHES]]
+    python tiny_task.py FOLDER [even [BATCHES]]
 
-It prints a line per step and writes FOLDER/model.safetensors and FOLDER/metrics.tsv. `eager` saves
-at every step; `even` trains without dropout on batches that two processes can share evenly,
-BATCHES of them a step.
+It prints a line per step and writes FOLDER/model.safetensors and FOLDER/metrics.tsv. `even`
+trains without dropout on batches that two processes can share evenly, BATCHES of them a step.
 """
 
 import sys
@@ -13,48 +12,21 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from small_corpus import training
 from torch import nn
 
-from clamp3.config import TrainingConfig
 from clamp3.files import atomic_path
-from clamp3.training import conditions
+from clamp3.training.batches import Movable
 from clamp3.training.loop import train
 
-SETTINGS = TrainingConfig(
-    epochs=4,
-    batch_size=5,
-    learning_rate=0.05,
-    warmup_steps=6,
-    weight_decay=0.01,
-    gradient_clip=1.0,
-    precision="fp32",
-    threads=1,
-    dropout=0.1,
-    keep="best",
-    patience_epochs=None,
-    steps=None,
-    accumulate=1,
-    schedule="constant",
-    workers=0,
-    processes=1,
-    nodes=1,
-    gradient_checkpointing=False,
-    compile=False,
-    evaluate_by="loss",
-    explosion_factor=10.0,
-    keep_checkpoints=0,
-    tracker=None,
-)
+SETTINGS = training(epochs=4, batch_size=5, learning_rate=0.05, warmup_steps=6)
 
 
 @dataclass
-class Numbers:
+class Numbers(Movable):
     ids: list[str]
     inputs: torch.Tensor
     targets: torch.Tensor
-
-    def to(self, device):
-        return Numbers(self.ids, self.inputs.to(device), self.targets.to(device))
 
 
 class TinyTask:
@@ -90,8 +62,46 @@ class TinyTask:
         return {"loss": error, "root": error**0.5}
 
 
+class Scored(TinyTask):
+    """Evaluations give these figures, one after the other; `seen` are the weights at each."""
+
+    def __init__(self, *figures):
+        super().__init__()
+        self.figures, self.seen = figures, []
+
+    def evaluate(self, device):
+        self.seen.append(weights_of(self))
+        figure = self.figures[len(self.seen) - 1]
+        return figure if isinstance(figure, dict) else {"loss": figure}
+
+
+WORSE = (1.0, 2.0, 3.0, 4.0)
+
+
+def weights_of(task):
+    return {name: value.clone() for name, value in task.model.state_dict().items()}
+
+
+def assert_now(task, weights):
+    for name, value in task.model.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+
+
 class KilledError(Exception):
     """Stands for a kill, where a test needs no second process."""
+
+
+def kill_at(monkeypatch, task, *calls):
+    """Let these calls of a kind of task's loss be kills."""
+    plain, done = task.loss, []
+
+    def loss(self, batch):
+        done.append(None)
+        if len(done) in calls:
+            raise KilledError
+        return plain(self, batch)
+
+    monkeypatch.setattr(task, "loss", loss)
 
 
 class FailsAt(TinyTask):
@@ -134,6 +144,4 @@ def run_even(folder, accumulate=1):
 
 
 if __name__ == "__main__":
-    if sys.argv[2:] == ["eager"]:
-        conditions.SAVE_SECONDS, conditions.SAVE_SHARE = 0.0, 1e9
     run_even(sys.argv[1], *sys.argv[3:]) if sys.argv[2:3] == ["even"] else run(sys.argv[1])

@@ -10,9 +10,8 @@ Titles, composers, lyrics, credits, bar numbers and silent bars at either end ar
 """
 
 from clamp3.formats.abc.alignment import Misalignment, alignment_warnings
-from clamp3.formats.abc.bars import Voice
 from clamp3.formats.abc.interleaving import deinterleave_abc, interleave_abc
-from clamp3.formats.abc.voices import read_voices
+from clamp3.formats.abc.voices import Voice, read_voices
 
 __all__ = [
     "Misalignment",

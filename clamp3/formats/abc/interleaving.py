@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 
 from clamp3.errors import FormatError
-from clamp3.formats.abc.bars import Voice
 from clamp3.formats.abc.header import with_unit
 from clamp3.formats.abc.lines import VOICE_SWITCH, filled_lines
-from clamp3.formats.abc.voices import read_voices
+from clamp3.formats.abc.voices import Voice, read_voices
 from clamp3.formats.limits import DEFAULT_LIMITS, Limits
 
 _LINE_WIDTH = 100

@@ -6,7 +6,7 @@ from clamp3.formats.audio.encoding import encode_ogg
 from clamp3.formats.audio.mel import MelFrontEnd
 from clamp3.formats.audio.recording import Recording
 from clamp3.formats.audio.resampling import resample
-from clamp3.formats.audio.windows import SAMPLE_RATE_HZ, standardise, windows
+from clamp3.formats.audio.windows import SAMPLE_RATE_HZ
 
 __all__ = [
     "SAMPLE_RATE_HZ",
@@ -17,6 +17,4 @@ __all__ = [
     "encode_ogg",
     "read_audio",
     "resample",
-    "standardise",
-    "windows",
 ]

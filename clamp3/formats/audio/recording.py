@@ -78,7 +78,7 @@ class Recording:
         return len(self.source) if isinstance(self.source, bytes) else 0
 
     def windows(self, window_seconds: float, min_tail_seconds: float) -> Iterator[np.ndarray]:
-        """Its windows [S], float32, one after the other: `window_lengths` of `standardise`.
+        """Its windows [S], float32, one after the other: `window_lengths` long, standardised.
 
         Silence stays silence. Raises FormatError: too_short at once; while it is decoded again,
         decode_blocks's.

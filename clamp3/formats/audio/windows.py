@@ -35,26 +35,16 @@ class Level:
         )
 
     def standardise(self, waveform: np.ndarray) -> np.ndarray:
-        """Samples [S] brought from this level to mean 0 and variance 1, as float32."""
+        """Samples [S] brought from this level to mean 0 and variance 1, as float32.
+
+        The level is that of the whole recording, before it is cut; silence stays silence.
+        Source: sanderwood/clamp3@9016d2b preprocessing/audio/extract_mert.py (do_normalize).
+        """
         centred = waveform - np.float64(self.mean)  # in double precision, as a float's are not
         return (centred / np.sqrt(self.variance + 1e-7)).astype(np.float32)
 
 
-def standardise(waveform: np.ndarray) -> np.ndarray:
-    """The waveform [S] with mean 0 and variance 1, as float32; silence stays silence.
-
-    Over the whole recording, before it is cut into windows.
-    Source: sanderwood/clamp3@9016d2b preprocessing/audio/extract_mert.py (do_normalize).
-    """
-    return Level().joined(waveform).standardise(waveform)
-
-
-def window_lengths(
-    samples: int,
-    window_seconds: float,
-    min_tail_seconds: float,
-    sample_rate_hz: int = SAMPLE_RATE_HZ,
-) -> list[int]:
+def window_lengths(samples: int, window_seconds: float, min_tail_seconds: float) -> list[int]:
     """How many samples each of the consecutive windows has: all the same, the last maybe fewer.
 
     What is left at the end is kept from `min_tail_seconds` on and dropped below.
@@ -62,24 +52,12 @@ def window_lengths(
     Source: sanderwood/clamp3@9016d2b preprocessing/audio/extract_mert.py.
     Differs: a recording below the limit is refused with a reason; there it was an exception.
     """
-    size = round(window_seconds * sample_rate_hz)
+    size = round(window_seconds * SAMPLE_RATE_HZ)
     full, rest = divmod(samples, size)
-    tail = [rest] if rest and rest >= round(min_tail_seconds * sample_rate_hz) else []
+    tail = [rest] if rest and rest >= round(min_tail_seconds * SAMPLE_RATE_HZ) else []
     if not full and not tail:
-        seconds = samples / sample_rate_hz
+        seconds = samples / SAMPLE_RATE_HZ
         raise FormatError(
             "too_short", f"the recording lasts {seconds:.2f} s, less than {min_tail_seconds:g} s"
         )
     return [size] * full + tail
-
-
-def windows(
-    waveform: np.ndarray,
-    window_seconds: float,
-    min_tail_seconds: float,
-    sample_rate_hz: int = SAMPLE_RATE_HZ,
-) -> list[np.ndarray]:
-    """The waveform's windows, as `window_lengths` has them. Raises FormatError (too_short)."""
-    lengths = window_lengths(len(waveform), window_seconds, min_tail_seconds, sample_rate_hz)
-    ends = np.cumsum(lengths)
-    return [waveform[end - size : end] for size, end in zip(lengths, ends, strict=True)]

@@ -5,8 +5,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from clamp3.errors import FormatError
-from clamp3.formats.limits import DEFAULT_LIMITS, Limits
+from clamp3.formats.limits import DEFAULT_LIMITS, Limits, read_bytes
 from clamp3.formats.mtf.chunks import Forgiven, read_tracks, unwrapped
 from clamp3.formats.mtf.events import Event
 from clamp3.formats.mtf.meta import END
@@ -51,7 +50,7 @@ def read_midi(
     Differs: mido stops at all that is forgiven but `trailing_bytes` and `extra_tracks`.
     """
     warnings: list[Forgiven] = []
-    data = unwrapped(_read(source, limits), warnings)
+    data = unwrapped(read_bytes(source, limits.max_midi_bytes), warnings)
     ticks_per_beat, tracks = read_tracks(data, keep_metadata, warnings)
     events: list[Event] = []
     for track in tracks:
@@ -60,18 +59,6 @@ def read_midi(
         events.sort(key=itemgetter(0))
     mtf = "\n".join([f"ticks_per_beat {ticks_per_beat}", *_lines(events)])
     return Performance(mtf, tuple(warnings))
-
-
-def _read(source: Path | bytes, limits: Limits) -> bytes:
-    path = None if isinstance(source, bytes) else Path(source)
-    try:
-        size = path.stat().st_size if path else len(source)
-        if size > limits.max_midi_bytes:
-            most = f"expected at most {limits.max_midi_bytes}"
-            raise FormatError("too_large", f"a file of {size} bytes; {most}")
-        return path.read_bytes() if path else source
-    except OSError as error:
-        raise FormatError("unreadable_file", f"cannot read {path}: {error.strerror}") from error
 
 
 def _lines(events: list[Event]) -> Iterator[str]:

@@ -8,8 +8,7 @@ from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml.barlines import BarLine, joined
 from clamp3.formats.musicxml.bars import write_bar, write_overflow
-from clamp3.formats.musicxml.chordsymbols import chord_symbol
-from clamp3.formats.musicxml.directions import Mark, read_marks, read_tempo
+from clamp3.formats.musicxml.directions import Mark, chord_symbol, read_marks, read_tempo
 from clamp3.formats.musicxml.groups import Group
 from clamp3.formats.musicxml.header import Header
 from clamp3.formats.musicxml.notes import NO_NOTATIONS, Note

@@ -1,19 +1,18 @@
 """Bar lines, repeats and endings."""
 
+from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 _STYLES = {"light-light": "||", "light-heavy": "|]"}
 
 
+@dataclass(slots=True)
 class BarLine:
     """What stands at the two ends of one measure."""
 
-    __slots__ = ("left", "right", "volta")
-
-    def __init__(self):
-        self.left = ""
-        self.right = "|"
-        self.volta = ""
+    left: str = ""
+    right: str = "|"
+    volta: str = ""
 
     def read(self, element: Element) -> None:
         """Take one <barline> in."""

@@ -1,13 +1,16 @@
-"""One voice's share of one measure, from timed items to ABC text."""
+"""One voice's share of one measure, from timed items to ABC text: tuplets, rhythms, lengths."""
 
+import math
+from fractions import Fraction
+from functools import lru_cache
 from operator import itemgetter
 
 from clamp3.formats.musicxml.directions import Mark
 from clamp3.formats.musicxml.groups import Group, filler
-from clamp3.formats.musicxml.rhythm import abc_length
-from clamp3.formats.musicxml.tuplets import mark_tuplets
 
 _INSIDE_BEAM = ("continue", "end")
+_MOST_TUPLETS = 8
+_LARGEST_DENOMINATOR = 64
 
 
 def write_bar(items: list[tuple], length, ticks_per_eighth: int) -> tuple[str, list[Group]]:
@@ -135,3 +138,95 @@ def _broken_sign(first: Group, second: Group) -> str:
     if first.duration == 3 * second.duration:
         return ">"
     return "<" if second.duration == 3 * first.duration else ""
+
+
+class _Tuplet:
+    """A tuplet while its groups are counted."""
+
+    __slots__ = ("actual", "count", "depth", "group", "normal")
+
+    def __init__(self, group: Group, outer: list["_Tuplet"]):
+        self.group = group
+        self.depth = len(outer)
+        self.count = 0
+        self.actual, self.normal = group.ratio
+        if outer:
+            self.actual //= outer[-1].actual or 1
+            self.normal //= outer[-1].normal or 1
+
+    def text(self) -> str:
+        plain = (self.actual, self.normal, self.count) == (3, 2, 3)
+        return "(3" if plain else f"({self.actual}:{self.normal}:{self.count}"
+
+
+def mark_tuplets(groups: list[Group]) -> None:
+    """Write the tuplets of a bar before their first groups.
+
+    Tuplets nest as brackets do, whatever their numbers say; an inner one is written relative
+    to the outer, in whole numbers even where that does not come out even. Notes with a tuplet's
+    ratio but no tuplet around them make one for as long as there are notes of any ratio. All end
+    with the bar.
+    """
+    current: list[_Tuplet] = []
+    found: list[_Tuplet] = []
+    for group in groups:
+        if group.is_grace:
+            continue
+        if group.ratio is None and not current:
+            continue
+        kinds = _kinds(group)
+        if group.ratio is None:
+            current = []
+        else:
+            wanted = kinds.count("start") or int(not current)
+            for _ in range(min(wanted, _MOST_TUPLETS - len(current))):
+                current.append(_Tuplet(group, current))
+                found.append(current[-1])
+        for tuplet in current:
+            tuplet.count += 1
+        for _ in range(kinds.count("stop")):
+            if current:
+                current.pop()
+    for tuplet in sorted(found, key=lambda tuplet: tuplet.depth):
+        tuplet.group.prefix += tuplet.text()
+
+
+def _kinds(group: Group) -> list[str]:
+    return [mark.get("type", "") for mark in group.note.notations.tuplets] if group.note else []
+
+
+@lru_cache(maxsize=4096)
+def abc_length(
+    ticks: int | Fraction, ticks_per_eighth: int, ratio: tuple[int, int] | None = None
+) -> str:
+    """The printed length of `ticks`, in a tuplet of (actual, normal) notes.
+
+    One eighth is the empty string, and so is no length at all; others are `2`, `3/2`, `/` for
+    1/2, `/4` for 1/4.
+    """
+    if not ticks:
+        return ""
+    length = Fraction(ticks) / ticks_per_eighth
+    if ratio is not None:
+        length *= Fraction(*ratio)
+    if length.denominator > _LARGEST_DENOMINATOR:
+        length = _rounded(length)
+    numerator, denominator = length.numerator, length.denominator
+    if denominator == 1:
+        return "" if numerator == 1 else str(numerator)
+    if numerator == 1:
+        return "/" if denominator == 2 else f"/{denominator}"
+    return f"{numerator}/{denominator}"
+
+
+def _rounded(length: Fraction) -> Fraction:
+    """The whole number of eighths just below, or else the nearest 1/64 of an eighth.
+
+    Halfway between two it is the even one, but below a quarter of an eighth the upper one.
+    """
+    whole = length.numerator // length.denominator
+    if 9 * length < 10 * whole:
+        return Fraction(whole)
+    parts = length * _LARGEST_DENOMINATOR
+    nearest = round(parts) if length > Fraction(1, 4) else math.floor(parts + Fraction(1, 2))
+    return Fraction(nearest, _LARGEST_DENOMINATOR)

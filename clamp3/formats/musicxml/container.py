@@ -9,9 +9,10 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
 
 from clamp3.errors import FormatError
-from clamp3.formats.limits import DEFAULT_LIMITS, Limits
+from clamp3.formats.limits import DEFAULT_LIMITS, Limits, read_bytes
 
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 _CONTAINER = "META-INF/container.xml"
@@ -44,24 +45,12 @@ def read_document(source: Path | bytes, limits: Limits = DEFAULT_LIMITS) -> Elem
     so nothing is expanded and nothing is fetched.
     Raises FormatError for anything that is not one readable MusicXML document.
     """
-    data = _read_file(source, limits)
+    data = read_bytes(source, limits.max_document_bytes)
     if data.startswith(_ZIP_MAGICS):
         data = _score_member(data, limits)
     text = _decode(data)
     del data
     return _parse(text, limits)
-
-
-def _read_file(source: Path | bytes, limits: Limits) -> bytes:
-    path = None if isinstance(source, bytes) else Path(source)
-    try:
-        size = path.stat().st_size if path else len(source)
-        if size > limits.max_document_bytes:
-            most = f"expected at most {limits.max_document_bytes}"
-            raise FormatError("too_large", f"a file of {size} bytes; {most}")
-        return path.read_bytes() if path else source
-    except OSError as error:
-        raise FormatError("unreadable_file", f"cannot be read: {error}") from error
 
 
 def _score_member(data: bytes, limits: Limits) -> bytes:
@@ -204,3 +193,40 @@ def _doctype_end(text: str, start: int) -> int:
         if sign == ">" and depth <= 0:
             return token.end()
     raise FormatError("malformed_xml", "the DOCTYPE does not end")
+
+
+def to_partwise(root: Element, limits: Limits) -> Element:
+    """A score-partwise root with the same music; namespaces are dropped.
+
+    Raises FormatError (not_musicxml) for any other document, and too_large.
+    """
+    if root.tag.startswith("{"):
+        for element in root.iter():
+            element.tag = element.tag.rpartition("}")[2]
+    if root.tag == "score-partwise":
+        return root
+    if root.tag != "score-timewise":
+        expected = "expected <score-partwise> or <score-timewise>"
+        raise FormatError("not_musicxml", f"not MusicXML: it is <{root.tag[:40]}>, {expected}")
+    return _transposed(root, limits)
+
+
+def _transposed(root: Element, limits: Limits) -> Element:
+    """Measures of parts as parts of measures; a part that misses a measure gets an empty one."""
+    partwise = Element("score-partwise")
+    measures = root.findall("measure")
+    partwise.extend(child for child in root if child.tag != "measure")
+    by_measure = [
+        {part.get("id", ""): part for part in reversed(measure.findall("part"))}
+        for measure in measures
+    ]
+    identities = dict.fromkeys(
+        part.get("id", "") for measure in measures for part in measure.findall("part")
+    )
+    if len(identities) * len(measures) > limits.max_voice_events:
+        raise FormatError("too_large", f"{len(identities)} parts of {len(measures)} measures each")
+    for identity in identities:
+        whole = SubElement(partwise, "part", id=identity)
+        for measure, parts in zip(measures, by_measure, strict=True):
+            SubElement(whole, "measure", measure.attrib).extend(parts.get(identity, ()))
+    return partwise

@@ -1,10 +1,10 @@
-"""<direction> and <sound>: words, dynamics, hairpins, pedal, octave lines, tempo, jumps."""
+"""<direction>, <sound> and <harmony>: words, dynamics, spans, tempo, jumps, chord symbols."""
 
 import re
+from functools import partial
 from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml.spans import SpanEnd
-from clamp3.formats.musicxml.text import quoted
 
 # Several in one <dynamics> are written in this order.
 _DYNAMICS = ("p", "pp", "ppp", "pppp", "f", "ff", "fff", "ffff", "mp", "mf", "sfz")
@@ -20,6 +20,34 @@ _JUMPS = {
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 # Any other beat is written as a quarter.
 _BEATS = {"whole": (1, 1), "half": (1, 2), "quarter": (1, 4), "eighth": (1, 8)}
+_ALTER = {"-1": "b", "1": "#"}
+_KINDS = {
+    "major": "",
+    "minor": "m",
+    "augmented": "+",
+    "diminished": "dim",
+    "dominant": "7",
+    "half-diminished": "m7b5",
+}
+# Kinds of two words, such as minor-seventh, are spelt word by word.
+_QUALITIES = {
+    "major": "maj",
+    "minor": "m",
+    "augmented": "+",
+    "diminished": "dim",
+    "suspended": "sus",
+}
+_INTERVALS = {
+    "second": "2",
+    "fourth": "4",
+    "sixth": "6",
+    "seventh": "7",
+    "ninth": "9",
+    "11th": "11",
+    "13th": "13",
+}
+# A ninth or a 13th implies the seventh, and a sixth is major without saying so.
+_SHORTER = {"79": "9", "713": "13", "maj6": "6"}
 
 
 class Mark:
@@ -86,35 +114,24 @@ def read_marks(direction: Element) -> list[Mark | SpanEnd]:
             below = below or kind.get("default-y", "").startswith("-")
         else:
             words = words.rstrip()
-            marks += _READERS.get(kind.tag, _ignore)(kind)
+            if kind.tag in _READERS:
+                marks += _READERS[kind.tag](kind)
     if words.strip():
         marks.append(Mark(f'"{"_" if below else "^"}{words.strip()}"'))
     return marks
 
 
-def _ignore(element: Element) -> list[Mark | SpanEnd]:
-    return []
-
-
-def _dynamics(element: Element) -> list[Mark | SpanEnd]:
+def _dynamics(element: Element) -> list[Mark]:
     found = {child.tag for child in element}
     return [Mark(f"!{name}!") for name in _DYNAMICS if name in found]
 
 
-def _wedge(element: Element) -> list[Mark | SpanEnd]:
-    names = {"crescendo": "<", "diminuendo": ">", "stop": ""}
-    kind = element.get("type")
-    return [SpanEnd("wedge", element.get("number", "1"), names[kind])] if kind in names else []
+def _span(kind: str, names: dict[str, str], element: Element) -> list[SpanEnd]:
+    name = names.get(element.get("type"))
+    return [] if name is None else [SpanEnd(kind, element.get("number", "1"), name)]
 
 
-def _octave_shift(element: Element) -> list[Mark | SpanEnd]:
-    """Two octaves are written as one."""
-    names = {"down": "8va", "up": "8vb", "stop": ""}
-    kind = element.get("type")
-    return [SpanEnd("octave", element.get("number", "1"), names[kind])] if kind in names else []
-
-
-def _pedal(element: Element) -> list[Mark | SpanEnd]:
+def _pedal(element: Element) -> list[SpanEnd]:
     kind = element.get("type")
     down = SpanEnd("pedal", "1", "ped")
     up = SpanEnd("pedal", "1")
@@ -122,19 +139,56 @@ def _pedal(element: Element) -> list[Mark | SpanEnd]:
     return [up, down] if kind == "change" else ends.get(kind, [])
 
 
-def _segno(element: Element) -> list[Mark | SpanEnd]:
-    return [Mark("S")]
-
-
-def _coda(element: Element) -> list[Mark | SpanEnd]:
-    return [Mark("O")]
+def _sign(text: str, element: Element) -> list[Mark]:
+    return [Mark(text)]
 
 
 _READERS = {
-    "coda": _coda,
+    "coda": partial(_sign, "O"),
     "dynamics": _dynamics,
-    "octave-shift": _octave_shift,
+    # Two octaves are written as one.
+    "octave-shift": partial(_span, "octave", {"down": "8va", "up": "8vb", "stop": ""}),
     "pedal": _pedal,
-    "segno": _segno,
-    "wedge": _wedge,
+    "segno": partial(_sign, "S"),
+    "wedge": partial(_span, "wedge", {"crescendo": "<", "diminuendo": ">", "stop": ""}),
 }
+
+
+def chord_symbol(element: Element) -> str:
+    """The symbol of a <harmony> in quotes; only its bass and kind if it has no root."""
+    text = _pitch_name(element.find("root"), "root") + _quality(element)
+    for long, short in _SHORTER.items():
+        text = text.replace(long, short)
+    bass = _pitch_name(element.find("bass"), "bass")
+    return f'"{quoted(text + (bass and "/" + bass))}"'
+
+
+def _quality(element: Element) -> str:
+    """Kind and degrees: `m7b9`, `9sus4`."""
+    kind = element.find("kind")
+    name = (kind.text or "") if kind is not None else ""
+    degrees = "".join(_degree(degree) for degree in element.findall("degree"))
+    if name == "none":
+        return kind.get("text", "") + degrees
+    first, hyphen, second = name.partition("-")
+    if name in _KINDS or not hyphen:
+        return _KINDS.get(name, name) + degrees
+    spelt = _QUALITIES.get(first, "") + _INTERVALS.get(second, "")
+    return degrees + spelt if first == "suspended" else spelt + degrees
+
+
+def _degree(element: Element) -> str:
+    alter = _ALTER.get(element.findtext("degree-alter") or "", "")
+    return alter + (element.findtext("degree-value") or "")
+
+
+def _pitch_name(element: Element | None, prefix: str) -> str:
+    if element is None:
+        return ""
+    step = element.findtext(f"{prefix}-step") or ""
+    return step + _ALTER.get(element.findtext(f"{prefix}-alter") or "", "")
+
+
+def quoted(text: str) -> str:
+    """`text` fit to stand between double quotes."""
+    return text.replace('"', '\\"').replace("\n", "\\n")

@@ -1,5 +1,6 @@
 """ABC decorations for what MusicXML hangs on a note in <notations>."""
 
+from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
 from clamp3.formats.musicxml.numbers import read_int
@@ -34,6 +35,7 @@ _WAVES = {"start": "!trill(!", "stop": "!trill)!"}
 _CONTAINERS = {"articulations", "ornaments", "technical"}
 
 
+@dataclass(slots=True, eq=False)
 class Notations:
     """The notations of one note, sorted into what ABC writes where.
 
@@ -46,36 +48,22 @@ class Notations:
     tuplets      the <tuplet> elements in document order
     """
 
-    __slots__ = (
-        "decorations",
-        "fingerings",
-        "paired",
-        "slurs",
-        "spans",
-        "string",
-        "tie_start",
-        "tie_stop",
-        "tuplets",
-    )
-
-    def __init__(self):
-        self.decorations: list[str] = []
-        self.fingerings: list[str] = []
-        self.paired = False
-        self.slurs: list[tuple[str, str]] = []
-        self.spans: list[str] = []
-        self.string = ""
-        self.tie_start = False
-        self.tie_stop = False
-        self.tuplets: list[Element] = []
+    decorations: list[str] = field(default_factory=list)
+    fingerings: list[str] = field(default_factory=list)
+    paired: bool = False
+    slurs: list[tuple[str, str]] = field(default_factory=list)
+    spans: list[str] = field(default_factory=list)
+    string: str = ""
+    tie_start: bool = False
+    tie_stop: bool = False
+    tuplets: list[Element] = field(default_factory=list)
 
 
 def read_notations(element: Element, found: Notations | None = None) -> Notations:
     """What one <notations> says; of a second one only slurs, ties and tuplets count."""
     if found is not None:
         for child in element:
-            if child.tag in _ALWAYS:
-                _READERS[child.tag](found, child)
+            _read_link(found, child.tag, child)
         return found
     found = Notations()
     names = set()
@@ -105,8 +93,28 @@ def _spans(element: Element) -> list[str]:
 def _read_one(found: Notations, names: set[str], name: str, element: Element) -> None:
     if name in DECORATIONS:
         names.add(name)
-    elif name in _READERS:
-        _READERS[name](found, element)
+        return
+    match name:
+        case "technical/fingering":
+            found.fingerings.append(f"!{element.text}!")
+        case "technical/string":
+            found.string = f"!{element.text}!"
+        case "ornaments/tremolo":
+            _read_tremolo(found, element)
+        case _:
+            _read_link(found, name, element)
+
+
+def _read_link(found: Notations, name: str, element: Element) -> None:
+    kind = element.get("type", "")
+    match name:
+        case "slur":
+            found.slurs.append((kind, element.get("number", "1")))
+        case "tied":
+            found.tie_start = found.tie_start or kind == "start"
+            found.tie_stop = found.tie_stop or kind == "stop"
+        case "tuplet":
+            found.tuplets.append(element)
 
 
 def _read_tremolo(found: Notations, element: Element) -> None:
@@ -117,36 +125,3 @@ def _read_tremolo(found: Notations, element: Element) -> None:
         found.spans = [f"!{strokes}-!"]
     elif strokes and element.get("type") == "single":
         found.spans = [f"!{strokes}!"]
-
-
-def _read_fingering(found: Notations, element: Element) -> None:
-    found.fingerings.append(f"!{element.text}!")
-
-
-def _read_string(found: Notations, element: Element) -> None:
-    found.string = f"!{element.text}!"
-
-
-def _read_slur(found: Notations, element: Element) -> None:
-    found.slurs.append((element.get("type", ""), element.get("number", "1")))
-
-
-def _read_tied(found: Notations, element: Element) -> None:
-    kind = element.get("type")
-    found.tie_start = found.tie_start or kind == "start"
-    found.tie_stop = found.tie_stop or kind == "stop"
-
-
-def _read_tuplet(found: Notations, element: Element) -> None:
-    found.tuplets.append(element)
-
-
-_READERS = {
-    "ornaments/tremolo": _read_tremolo,
-    "slur": _read_slur,
-    "technical/fingering": _read_fingering,
-    "technical/string": _read_string,
-    "tied": _read_tied,
-    "tuplet": _read_tuplet,
-}
-_ALWAYS = {"slur", "tied", "tuplet"}

@@ -58,17 +58,59 @@ def read_note(element: Element, scale: int | Fraction) -> Note:
     if element.get("print-object") == "no":
         note.shown = False
     for child in element:
-        tag = child.tag
-        if tag == "pitch":
-            _read_pitch(note, child)
-        elif tag == "duration":
-            note.duration = read_positive(child.text)
-        elif tag in _READERS:
-            _READERS[tag](note, child)
+        _read_child(note, child)
     note.duration *= scale
     if note.step not in _STEPS:
         note.rest = True
     return note
+
+
+def _read_child(note: Note, child: Element) -> None:
+    match child.tag:
+        case "pitch":
+            _read_pitch(note, child)
+        case "duration":
+            note.duration = read_positive(child.text)
+        case "voice":
+            note.voice = _stripped(child) or "1"
+        case "stem" if note.stemless is None:
+            note.stemless = _stripped(child) == "none"
+        case "staff":
+            note.staff = read_int(child.text, 1)
+        case "beam":
+            note.beam = note.beam or _stripped(child)
+        case "notations":
+            _read_notations(note, child)
+        case "chord":
+            note.chord = True
+        case "rest":
+            note.rest = True
+        case "tie":
+            note.tie_start = note.tie_start or child.get("type") == "start"
+            note.tie_stop = note.tie_stop or child.get("type") == "stop"
+        case "accidental":
+            note.accidental = _stripped(child)
+            note.courtesy = child.get("parentheses") == "yes"
+        case "lyric":
+            note.lyrics = (*note.lyrics, child)
+        case "time-modification":
+            _read_time_modification(note, child)
+        case "grace":
+            note.grace = True
+            note.slash = child.get("slash") == "yes"
+        case "unpitched":
+            note.unpitched = True
+            note.step = (child.findtext("display-step") or "E").strip()
+            note.octave = _octave(child.findtext("display-octave") or "5")
+        case "instrument":
+            note.instrument = child.get("id", "")
+        case "notehead":
+            note.notehead = _stripped(child).replace(" ", "-")
+            note.notehead_filled = child.get("filled", "")
+
+
+def _stripped(element: Element) -> str:
+    return (element.text or "").strip()
 
 
 def _read_pitch(note: Note, element: Element) -> None:
@@ -87,70 +129,6 @@ def _octave(text: str | None) -> int:
     return min(max(read_int(text, 4), _LOWEST_OCTAVE), _HIGHEST_OCTAVE)
 
 
-@lru_cache(maxsize=1024)
-def _read_unpitched(note: Note, element: Element) -> None:
-    note.unpitched = True
-    note.step = (element.findtext("display-step") or "E").strip()
-    note.octave = _octave(element.findtext("display-octave") or "5")
-
-
-def _read_rest(note: Note, element: Element) -> None:
-    note.rest = True
-
-
-def _read_chord(note: Note, element: Element) -> None:
-    note.chord = True
-
-
-def _read_duration(note: Note, element: Element) -> None:
-    note.duration = read_positive(element.text)
-
-
-def _read_voice(note: Note, element: Element) -> None:
-    note.voice = (element.text or "").strip() or "1"
-
-
-def _read_staff(note: Note, element: Element) -> None:
-    note.staff = read_int(element.text, 1)
-
-
-def _read_beam(note: Note, element: Element) -> None:
-    note.beam = note.beam or (element.text or "").strip()
-
-
-def _read_instrument(note: Note, element: Element) -> None:
-    note.instrument = element.get("id", "")
-
-
-def _read_notehead(note: Note, element: Element) -> None:
-    note.notehead = (element.text or "").strip().replace(" ", "-")
-    note.notehead_filled = element.get("filled", "")
-
-
-def _read_grace(note: Note, element: Element) -> None:
-    note.grace = True
-    note.slash = element.get("slash") == "yes"
-
-
-def _read_accidental(note: Note, element: Element) -> None:
-    note.accidental = (element.text or "").strip()
-    note.courtesy = element.get("parentheses") == "yes"
-
-
-def _read_tie(note: Note, element: Element) -> None:
-    note.tie_start = note.tie_start or element.get("type") == "start"
-    note.tie_stop = note.tie_stop or element.get("type") == "stop"
-
-
-def _read_stem(note: Note, element: Element) -> None:
-    if note.stemless is None:
-        note.stemless = (element.text or "").strip() == "none"
-
-
-def _read_lyric(note: Note, element: Element) -> None:
-    note.lyrics = (*note.lyrics, element)
-
-
 def _read_time_modification(note: Note, element: Element) -> None:
     actual = read_int(element.findtext("actual-notes"), 0)
     normal = read_int(element.findtext("normal-notes"), 0)
@@ -163,24 +141,3 @@ def _read_notations(note: Note, element: Element) -> None:
     note.notations = read_notations(element, None if first else note.notations)
     note.tie_start = note.tie_start or note.notations.tie_start
     note.tie_stop = note.tie_stop or note.notations.tie_stop
-
-
-_READERS = {
-    "accidental": _read_accidental,
-    "beam": _read_beam,
-    "chord": _read_chord,
-    "duration": _read_duration,
-    "grace": _read_grace,
-    "instrument": _read_instrument,
-    "lyric": _read_lyric,
-    "notations": _read_notations,
-    "notehead": _read_notehead,
-    "pitch": _read_pitch,
-    "rest": _read_rest,
-    "staff": _read_staff,
-    "stem": _read_stem,
-    "tie": _read_tie,
-    "time-modification": _read_time_modification,
-    "unpitched": _read_unpitched,
-    "voice": _read_voice,
-}

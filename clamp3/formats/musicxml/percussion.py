@@ -1,6 +1,7 @@
 """Unpitched notes: which sign stands for which drum."""
 
 from clamp3.formats.musicxml.notes import Note
+from clamp3.formats.musicxml.pitch import abc_letter
 
 # Diatonic steps from the middle line of a clef up to that of treble, where percmap counts.
 _BASS_STEPS = 12
@@ -45,7 +46,8 @@ class PercussionMap:
         steps = _ONE_LINE_STEPS if one_line else _BASS_STEPS if clef.startswith("bass") else 0
         found = []
         for letter, (note, key, name) in sorted(self._used.get(voice, {}).items()):
-            position = _treble_name(_LETTERS.find(note.step) + 7 * note.octave + steps)
+            octave, step = divmod(_LETTERS.find(note.step) + 7 * note.octave + steps, 7)
+            position = abc_letter(_LETTERS[step], octave)
             if name or letter != position:
                 found.append(f"I:percmap {letter} {position} {key} {name or 'normal'}")
         return found
@@ -55,9 +57,3 @@ def _written_key(step: str, octave: int, accidental: str) -> int:
     """The MIDI key of a note as it is written."""
     alteration = accidental.count("^") - accidental.count("_")
     return 12 * (octave + 1) + _SEMITONES[_LETTERS.find(step)] + alteration
-
-
-def _treble_name(place: int) -> str:
-    octave, step = divmod(place, 7)
-    letter = _LETTERS[step]
-    return letter.lower() + "'" * (octave - 5) if octave > 4 else letter + "," * (4 - octave)

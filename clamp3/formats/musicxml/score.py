@@ -10,13 +10,11 @@ from xml.etree.ElementTree import Element
 from clamp3.errors import FormatError
 from clamp3.formats.limits import DEFAULT_LIMITS, Limits
 from clamp3.formats.musicxml.assembly import PartAssembler
-from clamp3.formats.musicxml.container import read_document
-from clamp3.formats.musicxml.header import Header
-from clamp3.formats.musicxml.heading import heading_lines
+from clamp3.formats.musicxml.container import read_document, to_partwise
+from clamp3.formats.musicxml.header import Header, heading_lines
 from clamp3.formats.musicxml.partlist import PartGroup, PartInfo, read_part_list
 from clamp3.formats.musicxml.parts import read_part
 from clamp3.formats.musicxml.spans import Pairs
-from clamp3.formats.musicxml.timewise import to_partwise
 from clamp3.formats.musicxml.writer import write_tune
 
 

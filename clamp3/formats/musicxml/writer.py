@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from clamp3.formats.musicxml.directions import quoted
 from clamp3.formats.musicxml.header import Header
 from clamp3.formats.musicxml.partlist import PartGroup, PartInfo
-from clamp3.formats.musicxml.text import quoted
 from clamp3.formats.musicxml.voices import Voice, WrittenPart
 
 _LINE_WIDTH = 100

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import mido
 
 from clamp3.errors import FormatError
+from clamp3.formats.limits import read_bytes
 
 DRUMS = -1  # the program of notes on the percussion channel
 DRUM_CHANNEL = 9
@@ -52,7 +53,7 @@ def read_notes(midi: Path | bytes, until_seconds: float) -> list[Note]:
 def read_midi(midi: Path | bytes) -> mido.MidiFile:
     """The file as mido reads it, with data bytes above 127 cut to 127."""
     try:
-        data = midi if isinstance(midi, bytes) else _read_file(Path(midi))
+        data = midi if isinstance(midi, bytes) else read_bytes(midi, MAX_BYTES)
         file = mido.MidiFile(file=io.BytesIO(data), clip=True)
     except FormatError:
         raise
@@ -64,15 +65,6 @@ def read_midi(midi: Path | bytes) -> mido.MidiFile:
     if file.ticks_per_beat == 0:
         raise FormatError("bad_midi", "the header says 0 ticks per beat")
     return file
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise FormatError("too_large", f"the file is larger than {MAX_BYTES} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise FormatError("unreadable_file", f"cannot be read: {error}") from error
 
 
 def timed_messages(file: mido.MidiFile) -> Iterator[tuple[float, mido.Message]]:

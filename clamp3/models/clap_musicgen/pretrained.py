@@ -19,16 +19,16 @@ from clamp3.errors import CheckpointError, ConfigError
 from clamp3.files import atomic_path, write_json
 from clamp3.models.clap_musicgen.codec import Codec, CodecConfig, draw_codebooks
 from clamp3.models.clap_musicgen.decoder import PUBLISHED_READING, DecoderConfig, DecoderTower
-from clamp3.models.clap_musicgen.weight_files import (
+from clamp3.models.encoders import empty_weights
+from clamp3.models.hub import fetch, is_hub_name
+from clamp3.models.text import TextTowerConfig, text_encoder
+from clamp3.models.tokenizer import load_tokenizer
+from clamp3.models.weight_files import (
     TOKENIZER_FILES,
     WeightFiles,
     model_folder,
     read_settings,
 )
-from clamp3.models.encoders import empty_weights
-from clamp3.models.hub import fetch, is_hub_name
-from clamp3.models.text import TextTowerConfig, text_encoder
-from clamp3.models.tokenizer import load_tokenizer
 from clamp3.models.weights import write_tensors
 
 # What the names of a part's tensors begin with: in a whole MusicGen, its language model, the bare
@@ -41,25 +41,11 @@ DEFAULTS = {CodecConfig: EncodecConfig, TextTowerConfig: XLMRobertaConfig}
 TEXT_KINDS = ("roberta", "xlm-roberta")
 
 
-def read_codec_config(source: str | Path) -> CodecConfig:
-    """The sizes of the EnCodec in a folder or hub name: an EnCodec, or a whole MusicGen.
+def _part_sizes(sizes: type[Section], folder: Path, part: str, kind: str) -> Section:
+    """The sizes of a part, which lies alone in the folder or under its name in a MusicGen.
 
-    Raises CheckpointError where there is none, or none for mono sound of its own loudness.
+    Raises CheckpointError where there is none, or one of another build: for stereo, say.
     """
-    return _part_sizes(CodecConfig, source, "audio_encoder", "encodec")
-
-
-def read_decoder_config(source: str | Path) -> DecoderConfig:
-    """The sizes of the decoder in a folder or hub name: a MusicGen, or a part of one.
-
-    Raises CheckpointError where there is none, or one for stereo.
-    """
-    return _part_sizes(DecoderConfig, source, "decoder", "musicgen_decoder")
-
-
-def _part_sizes(sizes: type[Section], source: str | Path, part: str, kind: str) -> Section:
-    """The sizes of a part, which lies alone in the folder or under its name in a MusicGen."""
-    folder = model_folder(source)
     settings = read_settings(folder)
     if settings.get("model_type") == "musicgen":
         settings = settings.get(part) or {}
@@ -70,9 +56,11 @@ def _part_sizes(sizes: type[Section], source: str | Path, part: str, kind: str) 
 def load_codec(source: str | Path) -> Codec:
     """The EnCodec of a folder or hub name, frozen, float32; only its encoder is read.
 
-    Raises CheckpointError as `read_codec_config`, or where a tensor is missing or damaged.
+    Raises CheckpointError where there is none for mono sound of its own loudness, or where a
+    tensor is missing or damaged.
     """
-    folder, config = model_folder(source), read_codec_config(source)
+    folder = model_folder(source)
+    config = _part_sizes(CodecConfig, folder, "audio_encoder", "encodec")
     with empty_weights():
         codec = Codec(config)
     return _filled(codec, WeightFiles(folder), CODEC_PREFIXES, "an EnCodec")
@@ -81,9 +69,11 @@ def load_codec(source: str | Path) -> Codec:
 def load_decoder(source: str | Path, reading: MusicgenReading) -> DecoderTower:
     """The decoder of a MusicGen, a folder or hub name, frozen, float32; no more of it is read.
 
-    Raises CheckpointError as `read_decoder_config`, or where a tensor is missing or damaged.
+    Raises CheckpointError where there is none, or one for stereo, or where a tensor is missing or
+    damaged.
     """
-    folder, config = model_folder(source), read_decoder_config(source)
+    folder = model_folder(source)
+    config = _part_sizes(DecoderConfig, folder, "decoder", "musicgen_decoder")
     with empty_weights():
         tower = DecoderTower(config, reading)
     _filled(tower.decoder, WeightFiles(folder), DECODER_PREFIXES, "a MusicGen decoder")

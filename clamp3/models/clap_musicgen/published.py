@@ -12,9 +12,9 @@ from clamp3.models.clap_musicgen.pretrained import (
     DECODER_PREFIXES,
     TEXT_PREFIXES,
 )
-from clamp3.models.clap_musicgen.weight_files import WeightFiles, model_folder
 from clamp3.models.encoders import HEAD_SIZE, empty_weights
 from clamp3.models.text import PAD_ID, TextTowerConfig
+from clamp3.models.weight_files import WeightFiles, model_folder
 
 CODEC, DECODER, TEXT = CODEC_PREFIXES[-1], DECODER_PREFIXES[-1], TEXT_PREFIXES[-1]
 PREFIXES = {
