@@ -29,6 +29,7 @@ def vanish(bench: Bench, stage: str, result: Result) -> None:
                     "no piece",
                     "not among",
                     "no recording",
+                    "holds neither",
                 )
                 told = bench.disturbed(result, stage, tree, words, names=_known_by(name))
                 timer.join()

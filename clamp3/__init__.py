@@ -8,14 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clamp3.retrieval.embedding.embedder import EmbeddedFiles, Embedder, load_model
+    from clamp3.retrieval.embedding.embedder import Embedder, load_model
+    from clamp3.retrieval.embedding.files import EmbeddedFiles
     from clamp3.retrieval.index.hits import Hit
     from clamp3.retrieval.index.reader import Index, open_index
     from clamp3.retrieval.index.writer import add_to_index, build_index, delete_from_index
 
 __version__ = "0.1.0"
 _MODULES = {
-    "EmbeddedFiles": "embedding.embedder",
+    "EmbeddedFiles": "embedding.files",
     "Embedder": "embedding.embedder",
     "Hit": "index.hits",
     "Index": "index.reader",

@@ -3,15 +3,15 @@
 import hashlib
 import logging
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 
-from clamp3.data.file_conversion.pool import cpu_count
 from clamp3.data.raw_files.archive_index import cache_home
 from clamp3.errors import DataError
 from clamp3.files import write_text
-from clamp3.retrieval.embedding.command import FEW, MOST_WORKERS
+from clamp3.retrieval.embedding.command import workers_for
 from clamp3.retrieval.embedding.embedder import Embedder
 from clamp3.retrieval.embedding.files import Rejects
 from clamp3.retrieval.embedding.parquet_output import ParquetOutput
@@ -39,7 +39,8 @@ def embedded_folder(folder: Path, embedder: Embedder) -> Vectors:
         with writing(place):
             name = str(Path(folder).resolve()).encode("utf-8", "replace").decode()
             write_text(place / "folder.txt", f"{name}\n")  # for people
-            for modality, own in groupby(sorted(sources, key=_order), key=lambda s: s.modality):
+            sources.sort(key=attrgetter("modality", "id"))
+            for modality, own in groupby(sources, key=attrgetter("modality")):
                 # A table each: a first image does not change how scores are made.
                 table, failed = _table(place, modality, list(own), embedder)
                 tables += [table] if table else []
@@ -56,8 +57,9 @@ def _table(
 ) -> tuple[Vectors | None, Rejects]:
     making = embedder.making(sources)
     path = place / f"{modality}-{_digest(making.mark)}.parquet"
-    workers = 0 if len(sources) < FEW else min(MOST_WORKERS, cpu_count())
-    rejected = embedder.embed_to(ParquetOutput(path, making), sources, workers=workers)
+    rejected = embedder.embed_to(
+        ParquetOutput(path, making), sources, workers=workers_for(len(sources))
+    )
     if len(rejected) == len(sources):  # then nothing was written
         return None, rejected
     return read_vectors(path), rejected
@@ -72,10 +74,6 @@ def _together(tables: list[Vectors], embedder: Embedder) -> Vectors:
         {"modality": modalities},
     )
     return whole.take(sorted(range(len(whole.ids)), key=lambda row: whole.ids[row]))
-
-
-def _order(source: Source) -> tuple[str, str]:
-    return source.modality, source.id
 
 
 def _digest(text: str) -> str:

@@ -86,7 +86,7 @@ def read_labels(path: Path, column: str = "label") -> dict[str, str]:
         )
     rows = table[[names[0], column]].dropna()
     labels: dict[str, str] = {}
-    for name, label in zip(rows[names[0]].astype(str), rows[column].map(_word), strict=True):
+    for name, label in zip(rows[names[0]].astype(str), rows[column].map(plain_word), strict=True):
         if label and labels.setdefault(name, label) != label:
             raise DataError(f"{path}: {name} has two labels, {labels[name]!r} and {label!r}")
     return labels
@@ -118,8 +118,28 @@ def label_table(path: Path) -> "pd.DataFrame":
         raise DataError(f"{path}: not a readable table ({error})") from error
 
 
-def _word(value: object) -> str:
-    """A label as text; lists have none of their own, and 3.0 is 3."""
+def metadata_table(path: Path) -> tuple["pd.DataFrame", str]:
+    """A table, or all parts of a folder such as the catalogue, and which column says the ids.
+
+    Raises DataError for a table that cannot be read, has no such column, or a folder without parts.
+    """
+    if path.is_dir():
+        parts = sorted(path.glob("part-*.parquet"))
+        if not parts:
+            raise DataError(f"{path}: no part-*.parquet in it; expected a table or such a folder")
+        table = read_table(parts).to_pandas()
+    else:
+        table = label_table(path)
+    name = next((name for name in ID_COLUMNS if name in table), None)
+    if name is None:
+        raise DataError(
+            f"{path}: columns {', '.join(map(str, table))}; expected one of {', '.join(ID_COLUMNS)}"
+        )
+    return table, name
+
+
+def plain_word(value: object) -> str:
+    """A cell as text; lists have none of their own, and 3.0 is 3."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip()

@@ -5,12 +5,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from clamp3.data.store import Store
 from clamp3.errors import DataError
-from clamp3.files import read_table
-from clamp3.retrieval.labels import ID_COLUMNS, label_table, look_up
+from clamp3.retrieval.labels import look_up, metadata_table, plain_word
 
 Facts = dict[str, str]  # the value of each property that is known
 
@@ -104,14 +101,7 @@ def read_facts(
 
     Raises DataError for a table that cannot be read or has no such column.
     """
-    source = Path(source)
-    table = _folder(source) if source.is_dir() else label_table(source)
-    name = next((name for name in ID_COLUMNS if name in table), None)
-    if name is None:
-        raise DataError(
-            f"{source}: columns {', '.join(map(str, table))}; expected one of "
-            f"{', '.join(ID_COLUMNS)}"
-        )
+    table, name = metadata_table(Path(source))
     kept = [column for column in table if column != name and column in (columns or table)]
     table = table[[name, *kept]]
     if ids is not None:  # before rows become dicts, which cost many times their text
@@ -121,13 +111,6 @@ def read_facts(
         known = {str(column): _word(row[column]) for column in kept}
         found.setdefault(str(row[name]), {c: word for c, word in known.items() if word})
     return found
-
-
-def _folder(source: Path) -> pd.DataFrame:
-    parts = sorted(source.glob("part-*.parquet"))
-    if not parts:
-        raise DataError(f"{source}: no part-*.parquet in it; expected a table or such a folder")
-    return read_table(parts).to_pandas()
 
 
 def first_values(line: dict) -> Facts:
@@ -144,9 +127,7 @@ def _word(value: object) -> str:
         return next((word for word in map(_word, value) if word), "")
     if value is None or isinstance(value, dict) or value != value:  # NaN
         return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip()
+    return plain_word(value)
 
 
 def facts_of(ids: Sequence[str], tables: Iterable[dict[str, Facts]]) -> list[Facts]:

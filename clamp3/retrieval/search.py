@@ -14,7 +14,7 @@ from clamp3.retrieval.embedding.sources import find_sources
 from clamp3.retrieval.evaluation.examples import nearest
 from clamp3.retrieval.index.filters import Condition, matching, parse_conditions, refuse_unknown
 from clamp3.retrieval.index.hits import Hit
-from clamp3.retrieval.index.rows import FIELD, KEY, MODALITY, rows_of, told
+from clamp3.retrieval.index.rows import KEY, rows_of
 from clamp3.retrieval.index.store import is_index
 from clamp3.retrieval.vector_tables import vector_tables
 from clamp3.retrieval.vectors import Vectors
@@ -74,7 +74,10 @@ def search(
         best = nearest(query, vectors.embeddings[rows] if conditions else vectors.embeddings, count)
         found += [(similarity, vectors, int(rows[row])) for row, similarity in best]
     best = sorted(found, key=lambda one: -one[0])[:count]
-    return [_hit(similarity, vectors.take([row])) for similarity, vectors, row in best]
+    return [
+        Hit.of(rows_of(vectors.take([row])).to_pylist()[0], similarity)
+        for similarity, vectors, row in best
+    ]
 
 
 def read_tables(source: Path, embedder: Embedder) -> list[Vectors]:
@@ -121,11 +124,3 @@ def _is_file(query: str) -> bool:
         return Path(query).is_file()
     except (OSError, ValueError):  # a text too long for a name, or with a NUL
         return False
-
-
-def _hit(similarity: float, vectors: Vectors) -> Hit:
-    """The only row as a result."""
-    row = rows_of(vectors).to_pylist()[0]
-    labels = {name: row[name] for name in (MODALITY, FIELD) if row[name] is not None}
-    known = {name: told(value) for name, value in row.items() if name not in KEY and value}
-    return Hit(row["id"], similarity, labels, known)

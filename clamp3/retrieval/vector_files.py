@@ -25,6 +25,11 @@ class Read:
     vectors: Vectors
     refused: list[tuple[str, str]]
 
+    @property
+    def refusals(self) -> list[dict[str, str]]:
+        """What could not be used, as reports tell it."""
+        return [{"file": file, "reason": reason} for file, reason in self.refused]
+
 
 def read_embeddings(source: Path | str) -> Read:
     """The embeddings of a table of `clamp3 embed`, or of a folder of .npy files.

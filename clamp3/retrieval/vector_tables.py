@@ -24,14 +24,16 @@ def vector_tables(source: Path) -> list["VectorTable | VectorTree"]:
     if source.is_file():
         return [VectorTable(source)]
     found: list[VectorTable | VectorTree] = [
-        VectorTable(path) for path in sorted(source.rglob("*.parquet")) if _is_table(path)
+        VectorTable(path)
+        for path in sorted(source.rglob("*.parquet"))
+        if "embedding" in _schema(path).names
     ]
     return [*found, VectorTree(source)] if (source / JOURNAL).is_file() else found
 
 
-def _is_table(path: Path) -> bool:
+def _schema(path: Path) -> pa.Schema:
     try:
-        return "embedding" in pq.read_schema(path).names
+        return pq.read_schema(path)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: not a readable Parquet file ({error})") from error
 
@@ -41,7 +43,7 @@ class VectorTable:
 
     def __init__(self, path: Path):
         self.path = path
-        empty = self._schema().empty_table()
+        empty = _schema(path).empty_table()
         first = vectors_of(path, empty)
         self.origin: Origin = first.origin
         self.width: int = first.embeddings.shape[1]
@@ -49,7 +51,7 @@ class VectorTable:
 
     def keys(self) -> pa.Table:
         """Id, modality and field of all rows."""
-        names = [name for name in KEY if name in self._schema().names]
+        names = [name for name in KEY if name in _schema(self.path).names]
         table = read_table(self.path, names)
         labels = {name: table.column(name).to_pylist() for name in names if name != "id"}
         ids = table.column("id").to_pylist()
@@ -68,15 +70,9 @@ class VectorTable:
         """All rows in memory."""
         return read_vectors(self.path)
 
-    def _schema(self) -> pa.Schema:
-        try:
-            return pq.read_schema(self.path)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{self.path}: not a readable Parquet file ({error})") from error
-
 
 class VectorTree:
-    """A folder of .npy files that `clamp3 embed` wrote."""
+    """A folder of .npy files that `clamp3 embed` wrote, used as a VectorTable; all in memory."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -86,13 +82,10 @@ class VectorTree:
         self.properties: list[str] = []
 
     def keys(self) -> pa.Table:
-        """Id, modality and field of all rows."""
         return rows_of(self._vectors)
 
     def batches(self) -> Iterator[Vectors]:
-        """All rows at once."""
         yield self._vectors
 
     def read(self) -> Vectors:
-        """All rows."""
         return self._vectors

@@ -1,6 +1,6 @@
 """Tables of embeddings: Parquet files that say which model made them."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -55,11 +55,24 @@ class Vectors:
         rows = np.asarray(rows, dtype=int)
         labels = {name: [values[r] for r in rows] for name, values in self.labels.items()}
         return replace(
-            self,
-            ids=[self.ids[r] for r in rows],
-            embeddings=self.embeddings[rows],
-            labels=labels,
+            self, ids=[self.ids[r] for r in rows], embeddings=self.embeddings[rows], labels=labels
         )
+
+    def of(self, ids: Container[str]) -> "Vectors":
+        """The rows of these pieces."""
+        return self.take([row for row, name in enumerate(self.ids) if name in ids])
+
+    def labelled(self, kind: str, *wanted: str) -> "Vectors":
+        """The rows whose label of this kind is one of those wanted."""
+        chosen = set(wanted)
+        return self.take([row for row, label in enumerate(self.labels[kind]) if label in chosen])
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Rows [N, D] scaled to length 1, in double precision; rows of zeros stay."""
+    rows = np.asarray(vectors, dtype=np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths == 0, 1, lengths)
 
 
 def manifest_name(path: Path) -> tuple[str, str, str]:
@@ -72,6 +85,12 @@ def manifest_name(path: Path) -> tuple[str, str, str]:
     if len(parts) != 3:
         raise DataError(f"{path}: expected a name like pdmx-abc-test.jsonl")
     return parts[0], parts[1], parts[2]
+
+
+def first_table(folders: Sequence[Path], collection: str, name: str) -> Path | None:
+    """<collection>/<name>.parquet in the first of the folders that has it."""
+    paths = (Path(folder) / collection / f"{name}.parquet" for folder in folders)
+    return next((path for path in paths if path.exists()), None)
 
 
 def write_vectors(path: Path, vectors: Vectors) -> None:

@@ -15,7 +15,7 @@ from clamp3.retrieval.embedding.sources import find_sources
 from clamp3.retrieval.index.store import is_index
 from clamp3.retrieval.labels import with_labels
 from clamp3.retrieval.search import read_tables
-from clamp3.retrieval.vectors import Vectors
+from clamp3.retrieval.vectors import Vectors, unit_rows
 
 DEFAULT_PROMPTS = ("{}",)
 BY_NAME = "names"  # true labels are in the file names
@@ -51,7 +51,7 @@ def zero_shot(
     """
     labels = label_vectors(embedder, classes, prompts)
     vectors, refused = _pieces(embedder, given)
-    return ZeroShot(vectors, list(classes), _unit(vectors.embeddings) @ labels.T, refused)
+    return ZeroShot(vectors, list(classes), unit_rows(vectors.embeddings) @ labels.T, refused)
 
 
 def label_vectors(
@@ -65,8 +65,8 @@ def label_vectors(
         if "{}" not in prompt:
             raise ConfigError(f"prompt {prompt!r}: expected {{}} where the label goes")
     texts = [prompt.replace("{}", label) for prompt in prompts for label in classes]
-    found = _unit(embedder.embed_text(texts)).reshape(len(prompts), len(classes), -1)
-    return _unit(found.mean(axis=0))
+    found = unit_rows(embedder.embed_text(texts)).reshape(len(prompts), len(classes), -1)
+    return unit_rows(found.mean(axis=0))
 
 
 def read_classes(path: Path) -> list[str]:
@@ -133,9 +133,8 @@ def _pieces(
     embedder: Embedder, given: Sequence[Path]
 ) -> tuple[Vectors, list[tuple[str, str, str]]]:
     if len(given) == 1 and is_index(given[0]):
-        from clamp3.retrieval.index.reader import (
-            open_index,  # its compiler takes a moment to import
-        )
+        # Its compiler takes a moment to import.
+        from clamp3.retrieval.index.reader import open_index
 
         index = open_index(given[0])
         index.refuse_other(embedder.space, embedder.source)
@@ -152,8 +151,3 @@ def _pieces(
 
 def _is_table(path: Path) -> bool:
     return (path.is_file() and path.suffix == ".parquet") or (path / JOURNAL).is_file()
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    rows = np.asarray(rows, np.float64)
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)

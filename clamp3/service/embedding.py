@@ -10,9 +10,7 @@ from clamp3.errors import ConfigError, FormatError
 from clamp3.formats.images import Picture
 from clamp3.formats.modality import FileFormat
 from clamp3.retrieval.embedding.clap_embedder import ClapEmbedder
-from clamp3.retrieval.embedding.clap_engine import clap_computing
 from clamp3.retrieval.embedding.embedder import Embedder
-from clamp3.retrieval.embedding.engine import computing
 from clamp3.retrieval.embedding.reading import Prepared
 from clamp3.retrieval.embedding.segments import TOWER_OF
 from clamp3.retrieval.embedding.sources import MODALITY_OF, Source
@@ -98,9 +96,7 @@ class WarmModel:
             (file.source, Prepared("", caption or file.piece))
             for file, caption in zip(files, captions, strict=True)
         ]
-        compute = clap_computing if self._clap else computing
-        how = () if self._clap else (False,)
-        ((_, results),) = compute(self._engine, (), *how)([group])
+        results = self._engine.group_results(group)
         return [
             result if isinstance(result, FormatError) else Embedded(result, caption)
             for result, caption in zip(results, captions, strict=True)

@@ -141,6 +141,8 @@ class _Run:
             put_weights(self.best, self.learning)
         self.task.model.eval()
         at = self.progress
+        if at.best_epoch is None:
+            log.warning("%s: no piece to validate on; the last weights are kept", self.task.name)
         kept = at.epoch if self.best is None else at.kept_epoch
         best = (at.best_epoch, at.best_loss)
         return History(at.epoch, at.step, *best, learning, at.rows, kept, at.stopped_by)

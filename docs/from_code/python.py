@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 import clamp3
+from clamp3.retrieval.embedding.files import SourceEmbedder
 
 # Modules beyond the package itself, with what of them a user would import.
 MODULES = {
@@ -63,7 +64,11 @@ def markdown(root: Path) -> str:
 def _section(module: str, names: list[str]) -> str:
     lines = [f"## `{module}`", "", "```{eval-rst}", f".. currentmodule:: {module}", ""]
     for name in names:
-        is_class = isinstance(getattr(import_module(module), name), type)
+        named = getattr(import_module(module), name)
+        is_class = isinstance(named, type)
         lines += [f".. auto{'class' if is_class else 'function'}:: {module}.{name}"]
-        lines += ["   :members:", ""] if is_class else [""]
+        lines += ["   :members:"] if is_class else []
+        if is_class and issubclass(named, SourceEmbedder):
+            lines += ["   :inherited-members: ModelHubMixin"]
+        lines += [""]
     return "\n".join([*lines, "```", ""])

@@ -423,6 +423,7 @@ swapped = tensors_of("audio.safetensors", replace("audio_head.0.bias", lambda bi
         (swapped, "not the weights that the checkpoint was saved with"),
         (setting("architecture", width=25), "fingerprint does not belong"),
         (setting(None, kind="clamp3"), "kind: Input should be 'clap_musicgen'"),
+        (lambda f: (f / "config.json").write_text("{"), r"config\.json: not readable as JSON"),
         (lambda f: (f / "text.safetensors").unlink(), "no such file"),
         (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer"),
     ],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clamp3.retrieval.index.writer import build_index
 from clamp3.retrieval.vectors import Origin, Vectors, write_vectors
 
 SPACE = "5" * 64
@@ -28,6 +29,15 @@ def write_some(
     origin = Origin(space, space, modality, "tunes")
     write_vectors(path, Vectors(list(ids), matrix, origin, labels or {}))
     return matrix
+
+
+def built(
+    tmp_path: Path, ids: Sequence[str], *, matrix: np.ndarray | None = None, **how: object
+) -> Path:
+    """An index of rows of these ids."""
+    write_some(tmp_path / "v.parquet", ids, matrix=matrix)
+    build_index(tmp_path / "index", [tmp_path / "v.parquet"], **how)
+    return tmp_path / "index"
 
 
 def names(count: int, prefix: str = "") -> list[str]:

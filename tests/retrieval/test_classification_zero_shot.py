@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from retrieval.commands import run
 from retrieval.workplace import performance, score
-from typer.testing import CliRunner
 
-from clamp3.cli import app
 from clamp3.errors import ConfigError, DataError
 from clamp3.retrieval.embedding.embedder import load_model
 from clamp3.retrieval.zero_shot import label_vectors, read_classes, zero_shot
@@ -58,18 +57,14 @@ def test_command_on_files_and_on_their_table(music: Path, model_folder: Path, tm
     labels, table = tmp_path / "labels.txt", tmp_path / "music.parquet"
     labels.write_text("\n".join(CLASSES), encoding="utf-8")
     shared = ["--labels", labels, "--model", model_folder, "--truth", "names", "--device", "cpu"]
-    words = [str(w) for w in ["zero-shot", music, *shared, "--json", tmp_path / "r.json"]]
-    done = CliRunner().invoke(app, words)
+    done = run("zero-shot", music, *shared, "--json", tmp_path / "r.json")
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[0].split("\t") == ["id", "label", *CLASSES]
     assert "accuracy" in done.stdout
     report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     right = sum(row["id"].split("_")[0] == row["label"] for row in report["pieces"])
     assert report["judged"]["accuracy"] == pytest.approx(right / 6, abs=1e-6)
-    CliRunner().invoke(app, ["embed", str(music), str(table), "--model", str(model_folder)])
-    of_table = CliRunner().invoke(app, [str(w) for w in ["zero-shot", table, *shared]])
-    assert of_table.stdout == done.stdout
-    index = tmp_path / "index"
-    CliRunner().invoke(app, ["index", "build", str(index), str(table)])
-    of_index = CliRunner().invoke(app, [str(w) for w in ["zero-shot", index, *shared]])
-    assert of_index.stdout == of_table.stdout
+    run("embed", music, table, "--model", model_folder)
+    assert run("zero-shot", table, *shared).stdout == done.stdout
+    run("index", "build", tmp_path / "index", table)
+    assert run("zero-shot", tmp_path / "index", *shared).stdout == done.stdout

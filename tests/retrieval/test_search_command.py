@@ -5,25 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from retrieval.commands import run
 from retrieval.folders import fill_folder
 from retrieval.workplace import score, tiny_model
-from typer.testing import CliRunner
 
-from clamp3.cli import app
 from clamp3.models.checkpoints import save_checkpoint
 from clamp3.retrieval.embedding.parquet_output import ParquetOutput
 from clamp3.retrieval.vectors import read_vectors
 
 
-def run(*words: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
 def results(said: str) -> list[dict]:
     return json.loads(said)["results"]
+
+
+def another_model(tmp_path: Path) -> Path:
+    other = tiny_model()
+    next(other.model.parameters()).data[0] += 1
+    save_checkpoint(other.model, tmp_path / "other", tokenizer=other.tokenizer)
+    return tmp_path / "other"
 
 
 @pytest.fixture
@@ -67,10 +66,7 @@ def test_a_folder_of_music_is_embedded_once(music: Path, model_folder: Path, com
 def test_another_model_embeds_anew(music: Path, model_folder: Path, tmp_path: Path, computed):
     assert run("search", "a", music, "--model", model_folder)[0] == 0
     computed.clear()
-    other = tiny_model()
-    next(other.model.parameters()).data[0] += 1
-    save_checkpoint(other.model, tmp_path / "other", tokenizer=other.tokenizer)
-    assert run("search", "a", music, "--model", tmp_path / "other")[0] == 0
+    assert run("search", "a", music, "--model", another_model(tmp_path))[0] == 0
     assert len(computed) == 20
     computed.clear()
     assert run("search", "a", music, "--model", model_folder)[0] == 0
@@ -91,7 +87,7 @@ def test_what_was_embedded_before_a_kill_is_kept(
             write(self, rows)
 
         patch.setattr(ParquetOutput, "write", killed)
-        CliRunner().invoke(app, [str(word) for word in words])
+        run(*words)
     before = list(computed)
     assert 8 < len(before) < 20
     assert len(run(*words)[1].splitlines()) == 20
@@ -200,10 +196,7 @@ def test_an_index_is_extended_and_looked_into(index: Path, music: Path, model_fo
 
 
 def test_a_query_of_another_model_is_refused(index: Path, tmp_path: Path):
-    other = tiny_model()
-    next(other.model.parameters()).data[0] += 1
-    save_checkpoint(other.model, tmp_path / "other", tokenizer=other.tokenizer)
-    code, said, error = run("search", "a reel", index, "--model", tmp_path / "other")
+    code, said, error = run("search", "a reel", index, "--model", another_model(tmp_path))
     assert (code, said) == (1, "")
     assert "vectors of two models cannot be compared: search with that model" in error
     assert len(error.splitlines()) == 1

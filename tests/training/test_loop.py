@@ -79,10 +79,11 @@ def test_dropout_is_that_of_the_settings(tmp_path):
     assert [m.p for m in task.model if isinstance(m, torch.nn.Dropout)] == [0.25]
 
 
-def test_without_validation_the_last_weights_stay(tmp_path):
+def test_without_validation_the_last_weights_stay(tmp_path, caplog):
     history = run(tmp_path, TinyTask(validate=False))
     assert (history.epochs, history.best_epoch, history.best_validation_loss) == (4, None, None)
     assert {row["split"] for row in table(tmp_path / "metrics.tsv")} == {"train"}
+    assert "no piece to validate on; the last weights are kept" in caplog.text
 
 
 def test_a_loss_that_is_no_number_names_the_batch(tmp_path):

@@ -139,6 +139,8 @@ def _load_published(
 ) -> LoadedClap:
     folder = model_folder(source)
     if not is_published(folder):
+        if (folder / "config.json").exists():
+            read_settings(folder)  # says what is wrong with it, if anything is
         raise CheckpointError(
             f"{source}: neither a CLAP-MusicGen of this package nor the original's CLAPModel"
         )

@@ -57,8 +57,9 @@ def train_from_files(
         _warn_of_copies(data, held_out)
         held_out, guesses = held_out_guesses(probe, held_out)
         refused = [*refused, *held_out.refused]
+    kinds = dict(sorted(Counter(kind for _, kind, _ in refused).items()))
     report = {"features": str(features), "test": str(test) if test else None}
-    report |= {"rows_in": rows_in, "rejected": _counts(refused), "recipe": probe.recipe}
+    report |= {"rows_in": rows_in, "rejected": kinds, "recipe": probe.recipe}
     report |= figures(guesses, probe.classes, most_frequent(data.labels))
     save_probe(out, probe)
     write_json(Path(out) / REPORT, report)
@@ -72,7 +73,8 @@ def predict_from_files(features: Path | str, probe: Path, out: Path | None) -> t
 
     Columns id, label, and p_<class> for each class. `out` ends in .tsv, .csv or .parquet.
     """
-    if out is not None and out.suffix.lower() not in (".tsv", ".csv", ".parquet"):
+    ending = out.suffix.lower() if out is not None else None
+    if ending not in (None, ".tsv", ".csv", ".parquet"):
         raise ConfigError(f"{out}: expected a file ending in .tsv, .csv or .parquet")
     found = load_probe(probe)
     read = read_embeddings(features)
@@ -81,12 +83,12 @@ def predict_from_files(features: Path | str, probe: Path, out: Path | None) -> t
     chances, predicted = found.probabilities(embeddings), found.predict(embeddings)
     head = ["id", "label", *(f"p_{name}" for name in found.classes)]
     columns = [read.vectors.ids, predicted, *chances.T]
-    if out is not None and out.suffix.lower() == ".parquet":
+    if ending == ".parquet":
         write_table(out, pa.table(dict(zip(head, map(pa.array, columns), strict=True))))
     rows = zip(read.vectors.ids, predicted, *np.round(chances.T, DIGITS), strict=True)
     table = [[*row[:2], *(f"{chance:.{DIGITS}f}" for chance in row[2:])] for row in rows]
-    if out is not None and out.suffix.lower() in (".tsv", ".csv"):
-        write_text(out, _lines(head, table, "," if out.suffix.lower() == ".csv" else "\t"))
+    if ending in (".tsv", ".csv"):
+        write_text(out, _lines(head, table, "," if ending == ".csv" else "\t"))
     return _lines(head, table), [(name, "bad_file", why) for name, why in read.refused]
 
 
@@ -123,10 +125,6 @@ def _warn_of_copies(data: Labelled, test: Labelled) -> None:
     rows = np.asarray(test.vectors.embeddings, np.float32)
     if copies := sum(row.tobytes() in seen for row in rows):
         log.warning("%d of %d test pieces are in the training data as well", copies, len(rows))
-
-
-def _counts(refused: Refused) -> dict[str, int]:
-    return dict(sorted(Counter(kind for _, kind, _ in refused).items()))
 
 
 def _guess_lines(guesses: Guesses) -> str:

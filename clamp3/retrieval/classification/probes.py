@@ -40,9 +40,8 @@ class Probe:
 
     def logits(self, embeddings: np.ndarray) -> np.ndarray:
         """The score of each class [N, K] for embeddings [N, D], float64."""
-        return ((np.asarray(embeddings, np.float64) - self.mean) / self.scale) @ self.weight.T + (
-            self.bias
-        )
+        standard = (np.asarray(embeddings, np.float64) - self.mean) / self.scale
+        return standard @ self.weight.T + self.bias
 
     def probabilities(self, embeddings: np.ndarray) -> np.ndarray:
         """The probability of each class [N, K]; rows sum to 1."""
@@ -66,9 +65,8 @@ class Probe:
                 f"the probe was trained on embeddings {self.weight.shape[1]} wide, these are "
                 f"{width}: they are of another model"
             )
-        if all((self.fingerprint, vectors.origin.fingerprint)) and (
-            self.fingerprint != vectors.origin.fingerprint
-        ):
+        prints = self.fingerprint, vectors.origin.fingerprint
+        if all(prints) and prints[0] != prints[1]:
             log.warning("the probe was trained on embeddings made with another adapter")
 
 
@@ -131,9 +129,8 @@ def read_original_probe(path: Path) -> Probe:
         ) from error
     width = weight.shape[-1]
     recipe = {"name": "original", "softmax_twice": True, "file": Path(path).name}
-    return _checked(
-        Probe(classes, weight, bias, np.zeros(width), np.ones(width), recipe=recipe), path
-    )
+    probe = Probe(classes, weight, bias, np.zeros(width), np.ones(width), recipe=recipe)
+    return _checked(probe, path)
 
 
 def _checked(probe: Probe, source: Path) -> Probe:

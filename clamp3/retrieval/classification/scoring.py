@@ -67,29 +67,28 @@ def cross_validate(data: Labelled, recipe: Recipe, folds: int) -> tuple[Labelled
     """
     if folds < 2:
         raise ConfigError(f"{folds} folds: expected 2 or more")
-    pieces = Counter(label for _, label in sorted(set(_pairs(data))))
+    pairs = set(zip(data.vectors.ids, data.labels, strict=True))
+    pieces = Counter(label for _, label in pairs)
     data = data.keep(
         [pieces[label] > 1 for label in data.labels],
         "rare_label",
         "its label {} occurs once; expected two pieces or more",
     )
-    if len(set(data.labels)) < 2:
+    classes, ids = sorted(set(data.labels)), data.vectors.ids
+    if len(classes) < 2:
         raise DataError(
-            f"{len(set(data.labels))} label(s) with two pieces or more: expected two or more to "
-            "tell apart"
+            f"{len(classes)} label(s) with two pieces or more: expected two or more to tell apart"
         )
-    if folds > len(set(data.vectors.ids)):
-        raise ConfigError(f"{folds} folds, but {len(set(data.vectors.ids))} labelled pieces")
-    fold = folds_of(
-        data.vectors.ids, class_rows(data.labels, sorted(set(data.labels))), folds, recipe.seed
-    )
+    if folds > len(set(ids)):
+        raise ConfigError(f"{folds} folds, but {len(set(ids))} labelled pieces")
+    fold = folds_of(ids, class_rows(data.labels, classes), folds, recipe.seed)
     predicted = np.empty(len(fold), dtype=object)
     for number in range(folds):
         inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         part = Labelled(data.vectors.take(inside), [data.labels[row] for row in inside])
         probe = train_probe(part, recipe)
         predicted[outside] = probe.predict(data.vectors.embeddings[outside])
-    return data, Guesses(data.vectors.ids, data.labels, list(predicted), fold)
+    return data, Guesses(ids, data.labels, list(predicted), fold)
 
 
 def held_out_guesses(probe: Probe, test: Labelled) -> tuple[Labelled, Guesses]:
@@ -148,10 +147,6 @@ def most_frequent(labels: Sequence[str]) -> str:
     return min(counts, key=lambda label: (-counts[label], label))
 
 
-def _pairs(data: Labelled) -> list[tuple[str, str]]:
-    return list(zip(data.vectors.ids, data.labels, strict=True))
-
-
 def _of_fold(guesses: Guesses, classes: Sequence[str], fold: int) -> np.ndarray:
     rows = np.flatnonzero(guesses.folds == fold)
     return confusion(
@@ -168,10 +163,8 @@ def _sampled(matrix: np.ndarray) -> tuple[float, float]:
 
 
 def _both(matrix: np.ndarray) -> dict:
-    return {
-        "accuracy": round(accuracy(matrix), DIGITS),
-        "macro_f1": round(macro_f1(matrix), DIGITS),
-    }
+    both = {"accuracy": accuracy(matrix), "macro_f1": macro_f1(matrix)}
+    return {name: round(value, DIGITS) for name, value in both.items()}
 
 
 def _per_class(matrix: np.ndarray, classes: Sequence[str]) -> dict:

@@ -115,10 +115,7 @@ def _solve(
 
     mean, scale = standardisation(embeddings)
     solver = LogisticRegression(
-        C=inverse_l2,
-        class_weight="balanced" if balanced else None,
-        tol=1e-6,
-        max_iter=SOLVER_STEPS,
+        C=inverse_l2, class_weight="balanced" if balanced else None, tol=1e-6, max_iter=SOLVER_STEPS
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # told below, as a line of the log

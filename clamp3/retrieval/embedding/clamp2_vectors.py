@@ -12,16 +12,17 @@ from clamp3.data.summaries.languages import ENGLISH, find_language
 from clamp3.data.summaries.templates import template_languages, write_summaries
 from clamp3.errors import ConfigError, DataError, FormatError
 from clamp3.files import atomic_path
-from clamp3.models.checkpoints import load_clamp, read_config
+from clamp3.models.checkpoints import read_config
 from clamp3.randomness import stable_hash
 from clamp3.retrieval.embedding.collection import (
     Entry,
     Outcome,
     close,
     embed_collection,
+    load_tower,
     music_entries,
 )
-from clamp3.retrieval.embedding.segments import TOWER_OF, best_device, cpu_threads
+from clamp3.retrieval.embedding.segments import cpu_threads
 from clamp3.retrieval.vectors import Origin
 
 MODALITIES = ("text", "abc", "mtf")
@@ -53,10 +54,7 @@ def embed_clamp2(
         for name, model in models.items():
             space = read_config(model).fingerprint
             for modality in MODALITIES:
-                towers = [TOWER_OF[modality]]
-                loaded = load_clamp(
-                    model, towers=towers, device=device or best_device(), verify=True
-                )
+                loaded = load_tower(model, modality, device=device)
                 for split, members in pairs.items():
                     origin = Origin(loaded.fingerprint, space, modality, split)
                     table = draft / name / split / f"{modality}.parquet"

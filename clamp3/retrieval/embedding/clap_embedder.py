@@ -1,6 +1,6 @@
 """A CLAP-MusicGen with what it needs to embed a user's texts and recordings."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,11 @@ from clamp3.retrieval.embedding.clap_engine import (
     ChunkReader,
     ClapChoice,
     ClapEngine,
-    clap_computing,
 )
-from clamp3.retrieval.embedding.embedder import EmbeddedFiles
-from clamp3.retrieval.embedding.files import Rejects, SourceEmbedder, embed_to
-from clamp3.retrieval.embedding.outputs import Collected, Making, Output
+from clamp3.retrieval.embedding.files import SourceEmbedder
+from clamp3.retrieval.embedding.outputs import Making
 from clamp3.retrieval.embedding.segments import best_device
-from clamp3.retrieval.embedding.sources import Source, find_sources, read_piece
+from clamp3.retrieval.embedding.sources import Source, read_piece
 from clamp3.retrieval.vectors import Origin
 
 
@@ -35,6 +33,8 @@ class ClapEmbedder(SourceEmbedder):
     `source`: a folder or a name on the hub; `tokenizer`: where the original's has its tokenizer
     from (see `load_clap`); `towers`, `device` and `dtype` as Embedder's. All vectors have length 1.
     """
+
+    has_temporal = False
 
     def __init__(
         self,
@@ -70,13 +70,6 @@ class ClapEmbedder(SourceEmbedder):
         """What tables of this model's embeddings say of themselves."""
         return Origin(self.space, self.space, ",".join(sorted(set(modalities))), "")
 
-    def embed_text(self, texts: str | Sequence[str]) -> np.ndarray:
-        """The unit vector [D] of a text, or [N, D] of several; float32."""
-        several = [texts] if isinstance(texts, str) else list(texts)
-        found = self.engine.texts(several)
-        matrix = np.stack(found) if found else np.empty((0, self.config.width), np.float32)
-        return matrix[0] if isinstance(texts, str) else matrix
-
     def embed_audio(
         self,
         audio: str | Path | Sequence[str | Path] | np.ndarray | Tensor,
@@ -96,8 +89,7 @@ class ClapEmbedder(SourceEmbedder):
             pieces = [self._chunked(row, sample_rate_hz) for row in _waveforms(audio)]
         else:
             pieces = [Chunked.read(Path(path), self._plan, self.sample_rate_hz) for path in audio]
-        found = self.engine.recordings(pieces)
-        return np.stack(found) if found else np.empty((0, self.config.width), np.float32)
+        return self._stacked(self.engine.recordings(pieces))
 
     def embed(
         self,
@@ -126,44 +118,9 @@ class ClapEmbedder(SourceEmbedder):
         piece = Chunked.read(recording, self._plan, self.sample_rate_hz)
         return self.engine.recordings([piece])[0]
 
-    def embed_files(
-        self, paths: Iterable[str | Path] | str | Path, *, workers: int = 0
-    ) -> EmbeddedFiles:
-        """The embeddings of texts and recordings, files and all below folders, mixed."""
-        given = [paths] if isinstance(paths, str | Path) else list(paths)
-        sources, refused = find_sources([Path(path) for path in given])
-        output = Collected()
-        rejected = self.embed_to(output, sources, workers=workers)
-        rows = list(output.rows.values())
-        return EmbeddedFiles(
-            [row.id for row in rows],
-            [row.modality for row in rows],
-            np.stack([r.embedding for r in rows]) if rows else np.empty((0, 0), np.float32),
-            sorted([*refused, *rejected], key=lambda row: row[0]),
-        )
-
-    def embed_to(
-        self,
-        output: Output,
-        sources: Sequence[Source],
-        *,
-        temporal: bool = False,
-        workers: int = 0,
-        devices: Sequence[str] = (),
-    ) -> Rejects:
-        """Bring the embeddings of the files into an output; returns (id, reason) of the others.
-
-        `devices`: as Embedder's. Raises ConfigError for `temporal`, which this model has not.
-        """
-        _refuse_temporal(temporal)
-        good, rejected = self._usable(sources)
-        compute = clap_computing(self.engine, devices)
-        rejected += embed_to(output, good, self.reader(), compute, workers=workers)
-        return sorted(rejected, key=lambda row: row[0])
-
     def making(self, sources: Sequence[Source], *, temporal: bool = False) -> Making:
         """What outputs say of how the embeddings of these files are made."""
-        _refuse_temporal(temporal)
+        self._refuse_temporal(temporal)
         good = [source for source in sources if self.refusal(source) is None]
         settings = {"dtype": self._choice.dtype}
         origin = self.origin(source.modality for source in good)
@@ -174,13 +131,16 @@ class ClapEmbedder(SourceEmbedder):
 
         Raises ConfigError for the folder it was read from.
         """
-        folder = Path(save_directory)
-        if folder.resolve() == Path(self.source).resolve():
-            raise ConfigError(f"{folder}: the model is there already; name another folder")
+        self._refuse_own_folder(save_directory)
         loaded = load_clap(self.source, tokenizer=self._choice.tokenizer)
-        save_clap(
-            loaded.model, folder, tokenizer=loaded.tokenizer, notes={"from": str(self.source)}
-        )
+        notes = {"from": str(self.source)}
+        save_clap(loaded.model, Path(save_directory), tokenizer=loaded.tokenizer, notes=notes)
+
+    def _texts(self, texts: Sequence[str]) -> np.ndarray:
+        return self._stacked(self.engine.texts(texts))
+
+    def _stacked(self, vectors: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack(vectors) if vectors else np.empty((0, self.config.width), np.float32)
 
     @property
     def _plan(self) -> RecordingChunks:
@@ -217,24 +177,6 @@ class ClapEmbedder(SourceEmbedder):
         """What reads files for it."""
         rate = self.sample_rate_hz if "audio" in self.towers else 0
         return ChunkReader(patch_size=0, plan=self._plan, rate_hz=rate)
-
-
-def load_clap_embedder(
-    source: str | Path, unused: Mapping[str, object], **how: object
-) -> ClapEmbedder:
-    """The CLAP-MusicGen of a folder or hub name; `how`: ClapEmbedder's options.
-
-    Raises ConfigError where one of the `unused` options of other models is given.
-    """
-    given = sorted(name for name, value in unused.items() if value is not None)
-    if given:
-        raise ConfigError(f"{source} is a CLAP-MusicGen, which has no use for {', '.join(given)}")
-    return ClapEmbedder(source, **how)
-
-
-def _refuse_temporal(temporal: bool) -> None:
-    if temporal:
-        raise ConfigError("temporal: this model makes one vector of a recording, no row of them")
 
 
 def _waveforms(audio: np.ndarray | Tensor) -> np.ndarray:

@@ -1,20 +1,18 @@
 """CLAP-MusicGen at work: files to chunks, and groups of pieces to unit vectors."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from clamp3.config import RecordingChunks
-from clamp3.errors import CheckpointError, ConfigError, FormatError
-from clamp3.models.checkpoints import DTYPES
+from clamp3.errors import CheckpointError, FormatError
 from clamp3.models.clap_musicgen.checkpoints import LoadedClap, load_clap
 from clamp3.retrieval.embedding.clap_vectors import chunk_vectors, recording_vector, text_vectors
-from clamp3.retrieval.embedding.devices import on_devices
-from clamp3.retrieval.embedding.files import Compute, Group, Result
+from clamp3.retrieval.embedding.engine import dtype_of
+from clamp3.retrieval.embedding.files import Group, Result
 from clamp3.retrieval.embedding.reading import Reader
 from clamp3.retrieval.embedding.sources import Source, read_piece
 from clamp3.retrieval.features.chunks import cut_chunks, read_chunks
@@ -78,9 +76,7 @@ class ClapChoice:
 
     def load(self, device: str) -> LoadedClap:
         """The model. Raises ConfigError for an unknown dtype, CheckpointError."""
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype {self.dtype}: expected one of {', '.join(DTYPES)}")
-        how = {"dtype": DTYPES[self.dtype], "tokenizer": self.tokenizer, "towers": self.towers}
+        how = {"dtype": dtype_of(self.dtype), "tokenizer": self.tokenizer, "towers": self.towers}
         return load_clap(self.source, device=device, **how)
 
 
@@ -128,25 +124,9 @@ class ClapEngine:
             own = [place for place, piece in enumerate(pieces) if isinstance(piece, kind)]
             made = compute([pieces[place] for place in own]) if own else []
             for place, vector in zip(own, made, strict=True):
-                finite = bool(np.isfinite(vector).all())
-                found[place] = vector if finite else NOT_FINITE
+                found[place] = vector if np.isfinite(vector).all() else NOT_FINITE
         return found
 
-    def group_results(self, group: Group) -> list[Result]:
-        """The results of a group of files."""
+    def group_results(self, group: Group, temporal: bool = False) -> list[Result]:
+        """The results of a group of files; there are no temporal ones."""
         return self.results([prepared.piece for _, prepared in group])
-
-
-def clap_computing(engine: ClapEngine, devices: Sequence[str]) -> Compute:
-    """What computes groups of files: the engine itself, or one like it on each of the devices."""
-    if devices:
-        return partial(on_devices, build=partial(_build, engine.choice), devices=devices)
-    return partial(_here, engine)
-
-
-def _here(engine: ClapEngine, groups: Iterable[Group]) -> Iterator[tuple[Group, list[Result]]]:
-    return ((group, engine.group_results(group)) for group in groups)
-
-
-def _build(choice: ClapChoice, device: str) -> Callable[[Group], list[Result]]:
-    return ClapEngine(choice, device).group_results

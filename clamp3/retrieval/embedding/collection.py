@@ -55,6 +55,7 @@ def embed_model(
     settings: EmbedConfig,
     *,
     adapters: dict[str, Path | None] | None = None,
+    rejected: Path | None = None,
     root: Path = Path("."),
     device: str | None = None,
 ) -> None:
@@ -66,8 +67,8 @@ def embed_model(
     the tables of these modalities are written, each with its adapter in the symbolic tower. `root`:
     what the manifests' paths are relative to. `device`: None takes a GPU where there is one.
 
-    Pieces that cannot be embedded stand in out/rejected.parquet. Raises DataError when that is
-    every piece of a table; all tables and the rejected one are written before.
+    Pieces that cannot be embedded stand in `rejected`, None: out/rejected.parquet. Raises DataError
+    when that is every piece of a table; all tables and the rejected one are written before.
     """
     named = [(manifest_name(path), path) for path in sorted(map(Path, manifests))]
     space = read_config(model).fingerprint
@@ -77,14 +78,7 @@ def embed_model(
             adapter = (adapters or {}).get(modality)
             tables = _manifests_of(modality, named)
             if tables:
-                towers = [TOWER_OF[modality]]
-                loaded = load_clamp(
-                    model,
-                    towers=towers,
-                    adapter=adapter,
-                    device=device or best_device(),
-                    verify=True,
-                )
+                loaded = load_tower(model, modality, adapter=adapter, device=device)
             for collection, paths in tables.items():
                 origin = Origin(loaded.fingerprint, space, modality, collection)
                 entries = _entries(load_pairs(paths), modality, root)
@@ -92,15 +86,24 @@ def embed_model(
                 outcomes.append(
                     embed_collection(loaded, entries, table, origin, settings.batch_tokens)
                 )
-    close(outcomes, Path(out) / "rejected.parquet")
+    close(outcomes, rejected or Path(out) / "rejected.parquet")
+
+
+def load_tower(
+    model: Path, modality: str, *, adapter: Path | None = None, device: str | None = None
+) -> LoadedClamp:
+    """What of a model reads a modality, its weights verified; `device`: None takes a GPU if any."""
+    return load_clamp(
+        model,
+        towers=[TOWER_OF[modality]],
+        adapter=adapter,
+        device=device or best_device(),
+        verify=True,
+    )
 
 
 def embed_collection(
-    loaded: LoadedClamp,
-    entries: Sequence[Entry],
-    table: Path,
-    origin: Origin,
-    batch_tokens: int,
+    loaded: LoadedClamp, entries: Sequence[Entry], table: Path, origin: Origin, batch_tokens: int
 ) -> Outcome:
     """Write the table of one collection and modality; returns what became of its entries.
 

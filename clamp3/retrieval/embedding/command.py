@@ -46,7 +46,7 @@ def embed_sources(
         output,
         sources,
         temporal=temporal,
-        workers=_workers(len(sources)) if workers is None else workers,
+        workers=workers_for(len(sources)) if workers is None else workers,
         devices=devices,
     )
     rejected = sorted([*refused, *rejected], key=lambda row: row[0])
@@ -75,7 +75,8 @@ def _check(name: str) -> None:
         raise ConfigError(f"device {name}: there are {torch.cuda.device_count()} GPUs here")
 
 
-def _workers(files: int) -> int:
+def workers_for(files: int) -> int:
+    """How many processes should read so many files."""
     return 0 if files < FEW else min(MOST_WORKERS, cpu_count())
 
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,31 +16,17 @@ from clamp3.models.adapters import FORMATS, Adapters, adapters_by_format
 from clamp3.models.checkpoints import CONFIG, KEEPS_UNIT_LENGTH, load_clamp, save_checkpoint
 from clamp3.models.hub import resolve
 from clamp3.models.kinds import is_clap
-from clamp3.retrieval.embedding.engine import NO_CAPTIONER, Choice, Engine, computing, mert_hash
-from clamp3.retrieval.embedding.files import Rejects, SourceEmbedder, embed_to
+from clamp3.retrieval.embedding.engine import NO_CAPTIONER, Choice, Engine, mert_hash
+from clamp3.retrieval.embedding.files import SourceEmbedder
 from clamp3.retrieval.embedding.inputs import given_piece
-from clamp3.retrieval.embedding.outputs import Collected, Making, Output
+from clamp3.retrieval.embedding.outputs import Making
 from clamp3.retrieval.embedding.reading import Piece, Reader
 from clamp3.retrieval.embedding.segments import TOWER_OF, best_device
-from clamp3.retrieval.embedding.sources import Source, find_sources
+from clamp3.retrieval.embedding.sources import Source
 from clamp3.retrieval.vectors import Origin
 
 if TYPE_CHECKING:
     from clamp3.retrieval.embedding.clap_embedder import ClapEmbedder
-
-
-@dataclass(frozen=True)
-class EmbeddedFiles:
-    """The embeddings of files, sorted by id (the path below the given folder).
-
-    `embeddings`: float32 [N, D], or a list of [n, D] for temporal features. `rejected`: the id of
-    each file without one, and why.
-    """
-
-    ids: list[str]
-    modalities: list[str]
-    embeddings: np.ndarray | list[np.ndarray]
-    rejected: Rejects
 
 
 class Embedder(
@@ -120,13 +105,6 @@ class Embedder(
             return prints[own[0]]
         return hashlib.sha256(json.dumps(prints, sort_keys=True).encode()).hexdigest()
 
-    def embed_text(self, texts: str | Sequence[str]) -> np.ndarray:
-        """The embedding [D] of a text, or [N, D] of several; float32, not normalised."""
-        several = [texts] if isinstance(texts, str) else list(texts)
-        found = self._embed([("text", text) for text in several])
-        matrix = np.stack(found) if found else self._none("text")
-        return matrix[0] if isinstance(texts, str) else matrix
-
     def embed(
         self,
         *,
@@ -168,47 +146,6 @@ class Embedder(
             piece = self.reader(sound=False).patches(piece)
         return self._embed([(modality, piece)], temporal)[0]
 
-    def embed_files(
-        self, paths: Iterable[str | Path] | str | Path, *, temporal: bool = False, workers: int = 0
-    ) -> EmbeddedFiles:
-        """The embeddings of files, and of all files below folders, of any kinds mixed.
-
-        `workers`: processes that read the files beside this one. A program that asks for them must
-        keep its own start behind `if __name__ == "__main__":`, as with all processes in Python.
-        """
-        given = [paths] if isinstance(paths, str | Path) else list(paths)
-        sources, refused = find_sources([Path(path) for path in given])
-        output = Collected()
-        rejected = self.embed_to(output, sources, temporal=temporal, workers=workers)
-        rows = list(output.rows.values())
-        embeddings = [row.embedding for row in rows]
-        if not temporal:
-            embeddings = np.stack(embeddings) if rows else np.empty((0, 0), np.float32)
-        rejected = sorted([*refused, *rejected], key=lambda row: row[0])
-        return EmbeddedFiles(
-            [row.id for row in rows], [row.modality for row in rows], embeddings, rejected
-        )
-
-    def embed_to(
-        self,
-        output: Output,
-        sources: Sequence[Source],
-        *,
-        temporal: bool = False,
-        workers: int = 0,
-        devices: Sequence[str] = (),
-    ) -> Rejects:
-        """Bring the embeddings of the files into an output; returns (id, reason) of the others.
-
-        `devices`: a process for each of them, instead of this one; `cpu` may be named repeatedly.
-        Raises ConfigError where sound needs a front end that was not given.
-        """
-        good, rejected = self._usable(sources)
-        reader = self.reader(sound=any(source.is_sound for source in good))
-        compute = computing(self.engine, devices, temporal)
-        rejected += embed_to(output, good, reader, compute, temporal=temporal, workers=workers)
-        return sorted(rejected, key=lambda row: row[0])
-
     def making(self, sources: Sequence[Source], *, temporal: bool = False) -> Making:
         """What outputs say of how the embeddings of these files are made."""
         good = [source for source in sources if self.refusal(source) is None]
@@ -233,8 +170,7 @@ class Embedder(
         An adapter is merged into the weights, which read scores and performances alike from then
         on. Raises ConfigError for the folder it was read from, or for two adapters.
         """
-        if Path(save_directory).resolve() == Path(self.source).resolve():
-            raise ConfigError(f"{save_directory}: the model is there already; name another folder")
+        self._refuse_own_folder(save_directory)
         adapters = {str(folder) for folder in self.engine.choice.adapters.values()}
         if len(adapters) > 1:
             raise ConfigError(
@@ -244,13 +180,13 @@ class Embedder(
         return super().save_pretrained(save_directory, **options)
 
     def _save_pretrained(self, save_directory: Path) -> None:
+        folder = resolve(self.source, None)
         adapter = next(iter(self.engine.choice.adapters.values()), None)
         if adapter is not None:
-            merged = load_clamp(resolve(self.source, None), adapter=adapter)
+            merged = load_clamp(folder, adapter=adapter)
             notes = {**self.config.notes, "merged_adapter": str(adapter)}
             save_checkpoint(merged.model, save_directory, tokenizer=merged.tokenizer, notes=notes)
             return
-        folder = resolve(self.source, None)
         for part in self.config.parts:
             name = "tokenizer.json" if part == "tokenizer" else f"{part}.safetensors"
             shutil.copyfile(folder / name, save_directory / name)
@@ -300,8 +236,9 @@ class Embedder(
                 raise result
         return results
 
-    def _none(self, modality: str) -> np.ndarray:
-        return np.empty((0, self.engine.width(modality, False)), np.float32)
+    def _texts(self, texts: Sequence[str]) -> np.ndarray:
+        found = self._embed([("text", text) for text in texts])
+        return np.stack(found) if found else np.empty((0, self.engine.width("text", False)), "f4")
 
     def reader(self, *, sound: bool) -> Reader:
         """What reads files for it; `sound`: whether there is a sound file among them."""
@@ -335,10 +272,15 @@ def load_model(
     Raises CheckpointError where there is no such model or tower, or its files are damaged.
     """
     if is_clap(source):
-        from clamp3.retrieval.embedding.clap_embedder import load_clap_embedder
+        from clamp3.retrieval.embedding.clap_embedder import ClapEmbedder
 
-        unused = {"adapter": adapter, "mert": mert, "captioner": captioner}
-        return load_clap_embedder(source, unused, towers=towers, device=device, dtype=dtype)
+        options = {"adapter": adapter, "captioner": captioner, "mert": mert}
+        unused = [name for name, value in options.items() if value is not None]
+        if unused:
+            raise ConfigError(
+                f"{source} is a CLAP-MusicGen, which has no use for {', '.join(unused)}"
+            )
+        return ClapEmbedder(source, towers=towers, device=device, dtype=dtype)
     return Embedder(
         source,
         towers=towers,

@@ -1,9 +1,8 @@
 """The towers of a model, loaded when a piece needs them, and what they make of groups of pieces."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,7 @@ from clamp3.models.checkpoints import (
     read_config,
 )
 from clamp3.models.hub import resolve
-from clamp3.retrieval.embedding.devices import on_devices
-from clamp3.retrieval.embedding.files import Compute, Group, Result
+from clamp3.retrieval.embedding.files import Group, Result
 from clamp3.retrieval.embedding.reading import Piece
 from clamp3.retrieval.embedding.segments import (
     TOWER_OF,
@@ -59,15 +57,18 @@ class Choice:
     batch_tokens: int = 8192
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype {self.dtype}: expected one of {', '.join(DTYPES)}")
+        dtype_of(self.dtype)
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """The type of numbers. Raises ConfigError for a name that is none."""
+    if name not in DTYPES:
+        raise ConfigError(f"dtype {name}: expected one of {', '.join(DTYPES)}")
+    return DTYPES[name]
 
 
 class Engine:
-    """The model of a choice on one device.
-
-    `only`: the towers that can be used, None: all.
-    """
+    """The model of a choice on one device; `only`: the towers that can be used, None: all."""
 
     def __init__(self, choice: Choice, device: str, only: Sequence[str] | None = None):
         self.choice = choice
@@ -171,6 +172,11 @@ class Engine:
                 found[place] = result
         return found
 
+    def group_results(self, group: Group, temporal: bool = False) -> list[Result]:
+        """The results of a group of files."""
+        pieces = [(source.modality, prepared.piece) for source, prepared in group]
+        return self.results(pieces, temporal=temporal)
+
     def _by_weights(self, pieces: Sequence[tuple[str, Piece]], temporal: bool) -> Iterator[Result]:
         rows = [self._rows(modality, piece) for modality, piece in self._described(pieces)]
         good = [own for own in rows if not isinstance(own, FormatError)]
@@ -261,25 +267,3 @@ def mert_hash(folder: str | Path | None) -> str | None:
     if not files:
         raise CheckpointError(f"{folder}: holds no weights; expected the folder of a MERT")
     return hashlib.sha256("".join(map(sha256_of, files)).encode()).hexdigest()
-
-
-def computing(engine: Engine, devices: Sequence[str], temporal: bool) -> Compute:
-    """What computes groups of files: the engine itself, or one like it on each of the devices."""
-    if devices:
-        return partial(on_devices, build=partial(_build, engine.choice, temporal), devices=devices)
-    return partial(_here, engine, temporal)
-
-
-def _here(
-    engine: Engine, temporal: bool, groups: Iterable[Group]
-) -> Iterator[tuple[Group, list[Result]]]:
-    return ((group, _group_results(engine, temporal, group)) for group in groups)
-
-
-def _build(choice: Choice, temporal: bool, device: str) -> Callable[[Group], list[Result]]:
-    return partial(_group_results, Engine(choice, device), temporal)
-
-
-def _group_results(engine: Engine, temporal: bool, group: Group) -> list[Result]:
-    pieces = [(source.modality, prepared.piece) for source, prepared in group]
-    return engine.results(pieces, temporal=temporal)

@@ -65,18 +65,15 @@ class Output(Protocol):
 
 @dataclass
 class Collected:
-    """Keeps the rows in memory."""
+    """An output in memory."""
 
     rows: dict[str, Row] = field(default_factory=dict)
 
     def known(self) -> dict[str, str]:
-        """Nothing."""
         return {}
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Keep these rows."""
         self.rows |= {row.id: row for row in rows}
 
     def close(self, ids: Sequence[str]) -> None:
-        """Bring the rows into the order of `ids`."""
         self.rows = {name: self.rows[name] for name in ids}

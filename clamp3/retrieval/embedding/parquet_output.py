@@ -86,13 +86,9 @@ class ParquetOutput:
 
     def _table(self, rows: Sequence[Row]) -> pa.Table:
         schema = self._schema
-        columns = [
-            [row.id for row in rows],
-            [row.modality for row in rows],
-            [row.sha256 for row in rows],
-        ]
+        words = ([getattr(row, name) for row in rows] for name in ("id", "modality", CONTENT))
         embeddings = _column(schema.field("embedding").type, [row.embedding for row in rows])
-        return pa.table([*map(pa.array, columns), embeddings], schema=schema)
+        return pa.table([*map(pa.array, words), embeddings], schema=schema)
 
     def _take_over(self, path: Path) -> None:
         """Remember the rows of a file that was made alike; later files count more."""
@@ -100,9 +96,9 @@ class ParquetOutput:
             return
         try:
             with pq.ParquetFile(path) as file:
-                if not file.schema_arrow.equals(self._schema) or self._mark(file) != (
-                    self.making.mark
-                ):
+                schema = file.schema_arrow
+                mark = (schema.metadata or {}).get(b"settings", b"").decode()
+                if not schema.equals(self._schema) or mark != self.making.mark:
                     return
                 table = file.read(["id", CONTENT])
         except (OSError, pa.ArrowException) as error:
@@ -110,10 +106,6 @@ class ParquetOutput:
             return
         for row, (name, sha256) in enumerate(zip(*table.to_pydict().values(), strict=True)):
             self._places[name] = Place(path, row, sha256)
-
-    @staticmethod
-    def _mark(file: pq.ParquetFile) -> str:
-        return (file.schema_arrow.metadata or {}).get(b"settings", b"").decode()
 
     def _next(self) -> int:
         existing = [int(path.stem.removeprefix("part-")) for path in self._parts.glob("part-*")]
@@ -154,10 +146,8 @@ class _Reader:
 
     def __init__(self, path: Path):
         self._file = pq.ParquetFile(path, page_checksum_verification=True)
-        counts = [
-            self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)
-        ]
-        self._ends = np.cumsum([0, *counts])
+        groups = map(self._file.metadata.row_group, range(self._file.num_row_groups))
+        self._ends = np.cumsum([0, *(group.num_rows for group in groups)])
         self._group = -1
         self._table: pa.Table | None = None
 

@@ -51,7 +51,6 @@ class Tower(NamedTuple):
 
     window: int  # the most rows that it reads at once
     width: int  # of its vectors
-    hidden_size: int
     fill: int  # what rows are padded with
     hidden: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # rows, mask -> [B, N, D]
     project: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None  # -> [B, D]; M3: None
@@ -131,7 +130,6 @@ def tower_of(loaded: Loaded, modality: str) -> Tower:
     return Tower(
         window=getattr(sizes, WINDOWS[name]),
         width=config.width,
-        hidden_size=sizes.hidden_size,
         fill=PAD_ID if name == "text" else 0,
         hidden=getattr(model, f"{name}_hidden"),
         project=lambda hidden, mask: model.project(name, hidden, mask),
@@ -147,9 +145,8 @@ def _m3_tower(model: M3Model, modality: str) -> Tower:
     if TOWER_OF[modality] != "symbolic":
         raise CheckpointError(f"{modality}: an M3 model reads scores and performances only")
     sizes = model.architecture
-    size = sizes.hidden_size
     weights = model.encoder.patch_embedding.bias
-    return Tower(sizes.patch_length, size, size, 0, model.encoder, None, weights)
+    return Tower(sizes.patch_length, sizes.hidden_size, 0, model.encoder, None, weights)
 
 
 def piece_rows(loaded: Loaded, modality: str, piece: Piece) -> torch.Tensor:

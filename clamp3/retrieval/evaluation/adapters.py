@@ -47,8 +47,7 @@ from clamp3.retrieval.evaluation.held_out import (
 )
 from clamp3.retrieval.evaluation.intervals import mean_intervals, paired_difference
 from clamp3.retrieval.evaluation.metrics import TIE_RULE
-from clamp3.retrieval.evaluation.ranking import unit_rows
-from clamp3.retrieval.vectors import Vectors, manifest_name
+from clamp3.retrieval.vectors import Vectors, manifest_name, unit_rows
 
 CHUNK_ROWS = 1024
 TEXT_CHARACTERS = 100  # of a sample that are shown
@@ -108,7 +107,8 @@ def evaluate_adapters(
     measured: dict[str, list[Measured]] = {}
     for data_set in DATA_SETS:
         pair = [collections.get(data_set.collection) for collections in found]
-        tables = _same_pieces(data_set, pair, _limit(data_set, settings))
+        limit = settings.num_abc if data_set.modality == "abc" else settings.num_mtf
+        tables = _same_pieces(data_set, pair, limit)
         for side in sides_of({"text": tables[0]["text"]}, None) if tables else ():
             plain = side.field == data_set.field
             key = data_set.key if plain else f"{data_set.key}_{side.field}"
@@ -148,10 +148,6 @@ def _texts(manifests: Sequence[Path]) -> dict[str, dict]:
     return {row["id"]: row for path in chosen for _, row in read_jsonl(path)}
 
 
-def _limit(data_set: DataSet, settings: EvaluateConfig) -> int | None:
-    return settings.num_abc if data_set.modality == "abc" else settings.num_mtf
-
-
 def _same_pieces(
     data_set: DataSet, pair: Sequence[Collection | None], limit: int | None
 ) -> list[dict[str, Vectors]]:
@@ -161,15 +157,8 @@ def _same_pieces(
     if len(tables) < len(MODELS) or not all(needed <= own.keys() for own in tables):
         return []
     shared = set.intersection(*(set(own[data_set.modality].ids) for own in tables))
-    sample = sorted(shared, key=lambda name: (stable_hash(name, "sample"), name))[:limit]
-    chosen = set(sample)
-    return [
-        {name: _only(own[name], chosen) for name in ("text", data_set.modality)} for own in tables
-    ]
-
-
-def _only(vectors: Vectors, chosen: set[str]) -> Vectors:
-    return vectors.take([row for row, name in enumerate(vectors.ids) if name in chosen])
+    chosen = set(sorted(shared, key=lambda name: (stable_hash(name, "sample"), name))[:limit])
+    return [{name: own[name].of(chosen) for name in ("text", data_set.modality)} for own in tables]
 
 
 def _measure(

@@ -78,7 +78,7 @@ def _directions(
     """Yield the name of each direction and its figures."""
     told = {piece: _told(piece, line) for piece, line in lines.items()}
     texts = read_vectors(folder / "text.parquet")
-    for kind, queries in _kinds(texts, lines):
+    for kind, queries in _kinds(_labelled(texts, told), lines):
         for modality in ("abc", "mtf"):
             music = _labelled(read_vectors(folder / f"{modality}.parquet"), told)
             if set(music.labels[TOLD]) & set(queries.labels[TOLD]):
@@ -88,17 +88,16 @@ def _directions(
 
 
 def _kinds(texts: Vectors, lines: Mapping[str, Mapping]) -> Iterator[tuple[str, Vectors]]:
-    """Yield the queries of each kind that there are, with labels `language` and TOLD."""
+    """Yield the queries of each kind that there are, with a label `language`."""
     names = {language.code: language.name for language in all_languages()}
     own = {piece: _other_codes(line) for piece, line in lines.items()}
     kinds: dict[str, list[int]] = {"english": [], "other": [], "unseen": []}
     for row, (piece, code) in enumerate(zip(texts.ids, texts.labels["field"], strict=True)):
         is_other = "other" if code in own[piece] else "unseen"
         kinds["english" if code == ENGLISH.code else is_other].append(row)
-    told = {piece: _told(piece, line) for piece, line in lines.items()}
     for kind, rows in kinds.items():
         if rows:
-            queries = _labelled(texts.take(rows), told)
+            queries = texts.take(rows)
             languages = [names.get(code, code) for code in queries.labels["field"]]
             yield kind, replace(queries, labels=queries.labels | {"language": languages})
 

@@ -16,6 +16,7 @@ from clamp3.retrieval.evaluation.figures import (
     Ranked,
     Task,
     figures_of,
+    interval_text,
     parts_of,
     rank,
     rank_table,
@@ -110,7 +111,7 @@ def lines(report: dict) -> list[str]:
         f"{'':<12} {ties + ' ties':>15} {'95 % interval':>19} {other + ' ties':>15} {'chance':>9}",
     ]
     for name, value in report["figures"][ties].items():
-        interval = _range(report["intervals"].get(name))
+        interval = interval_text(report["intervals"].get(name))
         line = f"{name.replace('_', ' '):<12} {value:>15.4f} {interval:>19} "
         line += f"{report['figures'][other][name]:>15.4f}"
         chance = report["chance"].get(name)
@@ -129,7 +130,7 @@ def _part_lines(per: dict, ties: str) -> list[str]:
     for value, part in per["parts"].items():
         found.append(
             f"{value:<24} {part['matched_queries']:>8} {part['figures'][ties]['mrr']:>8.4f} "
-            f"{_range(part['intervals']['mrr']):>19} {part['chance']['mrr']:>9.4f}"
+            f"{interval_text(part['intervals']['mrr']):>19} {part['chance']['mrr']:>9.4f}"
         )
     return found
 
@@ -140,13 +141,9 @@ def _against_lines(versus: dict) -> list[str]:
         f"against {versus['queries']}, {versus['references']}: on {versus['common_queries']} "
         f"queries and {versus['common_references']} references that both have",
         f"MRR {first:.4f} here, {second:.4f} there: difference {versus['difference']:+.4f}, "
-        f"95 % interval {_range(versus['interval']) or 'none'}, p = {versus['p_value']:.4f}",
+        f"95 % interval {interval_text(versus['interval']) or 'none'}, p = {versus['p_value']:.4f}",
         f"({versus['test']})",
     ]
-
-
-def _range(interval: Sequence[float] | None) -> str:
-    return f"{interval[0]:.4f} … {interval[1]:.4f}" if interval else ""
 
 
 def _left_out(ranked: Ranked, sides: Sequence[Read], task: Task) -> dict:
@@ -158,8 +155,7 @@ def _left_out(ranked: Ranked, sides: Sequence[Read], task: Task) -> dict:
         "references": [name for name, used in zip(references, asked, strict=True) if not used],
     }
     refused = {
-        name: [{"file": file, "reason": reason} for file, reason in side.refused]
-        for name, side in zip(("queries", "references"), sides, strict=True)
+        name: side.refusals for name, side in zip(("queries", "references"), sides, strict=True)
     }
     counts = {
         "queries": len(queries),
@@ -195,11 +191,10 @@ def _names(vectors: Vectors, labels: Sequence[str], *, whole: bool) -> list[tupl
     """What each row is called; the n-th of one name is told from the others by its number."""
     seen: Counter = Counter()
     names = []
+    # The originals' layout has no suffix to take away: its .npy is gone already.
+    whole = whole or not vectors.origin.space
     for row, name in enumerate(vectors.ids):
-        # The originals' layout has no suffix to take away: its .npy is gone already.
-        stem = (
-            name if whole or not vectors.origin.space else str(PurePosixPath(name).with_suffix(""))
-        )
+        stem = name if whole else str(PurePosixPath(name).with_suffix(""))
         key = (stem, *(vectors.labels[label][row] for label in labels))
         names.append((*key, seen[key]))
         seen[key] += 1

@@ -127,14 +127,14 @@ def comparison_table(comparison: dict) -> str:
     head += ["difference", "p"]
     for figure in (hit.capitalize(), "nDCG@10"):
         head += [f"{figure} {one}", f"{figure} {other}"]
-    lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
+    lines = [markdown_line(head), markdown_line(["---"] + ["---:"] * (len(head) - 1))]
     for row in rows_of(comparison):
         cells = [row_name(row), row["queries"], row["references"], f"{row['chance']['mrr']:.4f}"]
         cells += [with_interval(row[side], "mrr", 4) if side in row else "" for side in SIDES]
         cells += [difference_cell(row, "mrr", 4), p_cell(row, "mrr")]
         for figure in (hit, GAIN):
             cells += [f"{row[side][figure]:.4f}" if side in row else "" for side in SIDES]
-        lines.append(_line(cells))
+        lines.append(markdown_line(cells))
     notes = f"{comparison['tie_rule']} {comparison['test']}"
     return "\n".join(lines) + f"\n\n{notes}\n"
 
@@ -255,10 +255,15 @@ def _plain_rows(comparison: dict) -> Iterator[list[str]]:
             counts = [row["queries"], row["references"]]
             figures = [own["mrr"], *(own["intervals"]["mrr"] or (None, None)), row["chance"]["mrr"]]
             others = [own[f"hit@{hit_at}"], hit_at, own[GAIN], own["median_rank"]]
-            numbers = [*counts, *figures, *others, *change]
-            cells = ["" if number is None else f"{number:.6g}" for number in numbers]
+            cells = plain_numbers([*counts, *figures, *others, *change])
             yield [row_name(row), comparison["names"][side], *cells]
 
 
-def _line(cells: Sequence[object]) -> str:
+def markdown_line(cells: Sequence[object]) -> str:
+    """A line of a Markdown table."""
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def plain_numbers(numbers: Sequence[float | None]) -> list[str]:
+    """Cells of a tab-parted table, empty for None."""
+    return ["" if number is None else f"{number:.6g}" for number in numbers]

@@ -4,7 +4,7 @@ The gallery is every reference, with or without a query; queries without a right
 out. Figures are told under both rules for ties (see `metrics`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -97,11 +97,11 @@ def figures_of(ranked: Ranked, task: Task) -> dict:
     names = ["mrr", *(f"hit@{k}" for k in task.hits_at), GAIN, "median_rank", "mean_rank"]
     return {
         "figures": {
-            ties: {name: round(summary[name], DIGITS) for name in names}
+            ties: {name: rounded(summary[name]) for name in names}
             for ties, summary in summaries.items()
         },
         "intervals": {"level": LEVEL} | _intervals(ranked, task),
-        "chance": {name: round(chance[name], DIGITS) for name in names if name in chance},
+        "chance": {name: rounded(chance[name]) for name in names if name in chance},
     }
 
 
@@ -159,16 +159,21 @@ def _intervals(ranked: Ranked, task: Task) -> dict:
     return intervals | {"median_rank": rounded_interval(median)}
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Iterable[str]) -> str:
     """The first few of them, for a message."""
     return ", ".join(repr(name) for name in list(dict.fromkeys(names))[:SHOWN])
 
 
-def rounded(value: float) -> float:
+def rounded(value: float | None) -> float | None:
     """To `DIGITS` decimals: what lies beyond is noise and would show as a change."""
-    return round(float(value), DIGITS)
+    return None if value is None else round(float(value), DIGITS)
 
 
 def rounded_interval(interval: tuple[float, float] | None) -> list[float] | None:
     """Both ends rounded; None where there is no interval."""
     return None if interval is None else [rounded(end) for end in interval]
+
+
+def interval_text(interval: Sequence[float] | None) -> str:
+    """Both ends for people; empty where there is no interval."""
+    return f"{interval[0]:.4f} … {interval[1]:.4f}" if interval else ""

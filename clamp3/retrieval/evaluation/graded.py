@@ -6,6 +6,7 @@ import numpy as np
 
 from clamp3.errors import DataError
 from clamp3.retrieval.evaluation.metrics import TIE_TOLERANCE
+from clamp3.retrieval.vectors import unit_rows
 
 
 def ndcg(scores: np.ndarray, grades: np.ndarray, at: int) -> np.ndarray:
@@ -44,13 +45,11 @@ def mean_ndcg(scores: np.ndarray, grades: np.ndarray, at: Sequence[int]) -> dict
     chance: dict = {}
     level = np.where(np.isneginf(scores), -np.inf, 0.0)
     for count in at:
-        values = ndcg(scores, grades, count)
-        known = values[~np.isnan(values)]
-        figures[f"ndcg@{count}"] = float(known.mean()) if len(known) else None
-        by_chance = ndcg(level, grades, count)
-        by_chance = by_chance[~np.isnan(by_chance)]
-        chance[f"ndcg@{count}"] = float(by_chance.mean()) if len(by_chance) else None
-        figures["queries"] = len(known)
+        for found, by in ((figures, scores), (chance, level)):
+            values = ndcg(by, grades, count)
+            known = values[~np.isnan(values)]
+            found[f"ndcg@{count}"] = float(known.mean()) if len(known) else None
+        figures["queries"] = len(known)  # the same for both
     return figures | {"chance": chance}
 
 
@@ -59,8 +58,7 @@ def caption_grades(captions: np.ndarray) -> np.ndarray:
     vectors = np.asarray(captions, dtype=np.float64)
     if vectors.ndim != 2 or not np.isfinite(vectors).all():
         raise DataError(f"captions: shape {list(vectors.shape)}, expected finite [rows, width]")
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.where(lengths == 0, 1, lengths)
+    unit = unit_rows(vectors)
     return np.clip(unit @ unit.T, 0, 1)
 
 

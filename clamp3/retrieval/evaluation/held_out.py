@@ -16,7 +16,7 @@ from clamp3.retrieval.evaluation.figures import Ranked, Task, figures_of, parts_
 from clamp3.retrieval.evaluation.intervals import LEVEL
 from clamp3.retrieval.evaluation.metrics import TIE_RULE
 from clamp3.retrieval.keys import NO_KEY
-from clamp3.retrieval.vectors import Vectors, manifest_name, read_vectors
+from clamp3.retrieval.vectors import Vectors, first_table, manifest_name, read_vectors
 
 log = logging.getLogger(__name__)
 
@@ -150,12 +150,10 @@ def _tables(
     """Yield the held-out vectors of each modality that has any."""
     for modality in MODALITIES:
         ids = held_out.get(modality)
-        paths = [Path(folder) / collection / f"{modality}.parquet" for folder in embeddings]
-        path = next((path for path in paths if path.exists()), None)
+        path = first_table(embeddings, collection, modality)
         if path is None or not ids:
             continue
-        vectors = read_vectors(path)
-        kept = vectors.take([row for row, name in enumerate(vectors.ids) if name in ids])
+        kept = read_vectors(path).of(ids)
         if kept.ids:
             yield modality, kept
 
@@ -204,16 +202,11 @@ def sides_of(tables: dict[str, Vectors], text_field: str | None) -> list[Side]:
         if modality != "text":
             sides.append(Side(modality, modality, None, vectors))
         elif text_field:
-            sides.append(_text_side("text", vectors, text_field))
+            sides.append(Side("text", "text", text_field, vectors.labelled("field", text_field)))
         else:
             fields = sorted(set(vectors.labels["field"]))
-            sides.extend(_text_side(name, vectors, name) for name in fields)
+            sides += [Side(n, "text", n, vectors.labelled("field", n)) for n in fields]
     return [side for side in sides if side.vectors.ids]
-
-
-def _text_side(name: str, texts: Vectors, text_field: str) -> Side:
-    rows = [row for row, value in enumerate(texts.labels["field"]) if value == text_field]
-    return Side(name, "text", text_field, texts.take(rows))
 
 
 def _directions(
@@ -232,11 +225,8 @@ def _directions(
             "reference": reference.modality,
             "text_field": query.field or reference.field,
         }
-        yield (
-            f"{query.name}_to_{reference.name}",
-            header,
-            rank(asked, reference.vectors, Task(by="id")),
-        )
+        ranked = rank(asked, reference.vectors, Task(by="id"))
+        yield f"{query.name}_to_{reference.name}", header, ranked
 
 
 def direction_figures(ranked: Ranked, hits_at: Sequence[int]) -> dict:
@@ -260,14 +250,14 @@ def direction_figures(ranked: Ranked, hits_at: Sequence[int]) -> dict:
 
 
 def _flat(ranked: Ranked, queries: int, told: dict) -> dict:
-    head = {"queries": queries, "references": len(ranked.references.ids)}
-    intervals = {name: ends for name, ends in told["intervals"].items() if name != "level"}
-    return (
-        head
-        | told["figures"]["mean"]
-        | {"chance": told["chance"], "intervals": intervals}
-        | {"optimistic": told["figures"]["optimistic"]}
-    )
+    return {
+        "queries": queries,
+        "references": len(ranked.references.ids),
+        **told["figures"]["mean"],
+        "chance": told["chance"],
+        "intervals": {name: ends for name, ends in told["intervals"].items() if name != "level"},
+        "optimistic": told["figures"]["optimistic"],
+    }
 
 
 def _place_table(collection: str, direction: str, ranked: Ranked) -> pa.Table:

@@ -16,6 +16,7 @@ from clamp3.randomness import generator
 RESAMPLES = 2000
 FLIPS = 9999
 LEVEL = 0.95
+TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2
 BLOCK_NUMBERS = 2**22  # drawn at once
 ROUNDING = 1e-12  # what double precision leaves of two equal sums
 
@@ -32,12 +33,7 @@ class Difference:
 
 
 def mean_intervals(
-    values: np.ndarray,
-    clusters: np.ndarray,
-    *,
-    shares: bool = False,
-    seed: int = 0,
-    level: float = LEVEL,
+    values: np.ndarray, clusters: np.ndarray, *, shares: bool = False, seed: int = 0
 ) -> list[Interval | None]:
     """For each column of `values` [Q, S] the interval of its mean; None with fewer than 2 clusters.
 
@@ -58,15 +54,13 @@ def mean_intervals(
     left_out = (total - sums) / (sizes.sum() - sizes)[:, None]
     estimate = total / sizes.sum()
     found = [
-        _accelerated(drawn[:, column], estimate[column], left_out[:, column], level)
+        _accelerated(drawn[:, column], estimate[column], left_out[:, column])
         for column in range(values.shape[1])
     ]
-    return [_widened(ends, len(sizes), level) for ends in found] if shares else found
+    return [_widened(ends, len(sizes)) for ends in found] if shares else found
 
 
-def median_interval(
-    values: np.ndarray, clusters: np.ndarray, *, seed: int = 0, level: float = LEVEL
-) -> Interval | None:
+def median_interval(values: np.ndarray, clusters: np.ndarray, *, seed: int = 0) -> Interval | None:
     """The percentile interval of the median of `values` [Q]: see `mean_intervals`."""
     order = np.argsort(values, kind="stable")
     ordered, names = np.asarray(values)[order], np.unique(clusters, return_inverse=True)[1]
@@ -77,8 +71,7 @@ def median_interval(
         for reached in np.cumsum(counts[:, names[order]], axis=1):
             middle = [(reached[-1] - 1) // 2, reached[-1] // 2]
             drawn.append(ordered[np.searchsorted(reached, middle, side="right")].mean())
-    tail = (1 - level) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    low, high = np.quantile(drawn, TAILS)
     return float(low), float(high)
 
 
@@ -125,15 +118,13 @@ def _resamples(clusters: int, seed: int) -> Iterator[np.ndarray]:
         yield counts.reshape(rows, clusters)
 
 
-def _widened(ends: Interval, clusters: int, level: float) -> Interval:
+def _widened(ends: Interval, clusters: int) -> Interval:
     """The exact binomial interval where each of the clusters is at 0, or each at 1."""
-    reach = ((1 - level) / 2) ** (1 / clusters)
+    reach = TAILS[0] ** (1 / clusters)
     return {(0.0, 0.0): (0.0, 1 - reach), (1.0, 1.0): (reach, 1.0)}.get(ends, ends)
 
 
-def _accelerated(
-    drawn: np.ndarray, estimate: float, left_out: np.ndarray, level: float
-) -> Interval:
+def _accelerated(drawn: np.ndarray, estimate: float, left_out: np.ndarray) -> Interval:
     normal = NormalDist()
     below = np.mean(drawn < estimate - ROUNDING) + np.mean(np.abs(drawn - estimate) <= ROUNDING) / 2
     if not 0 < below < 1 or np.ptp(drawn) == 0:
@@ -143,7 +134,7 @@ def _accelerated(
     scale = 6 * np.sum(spread**2) ** 1.5
     acceleration = np.sum(spread**3) / scale if scale else 0.0
     ends = []
-    for tail in ((1 - level) / 2, (1 + level) / 2):
+    for tail in TAILS:
         shifted = bias + normal.inv_cdf(tail)
         ends.append(normal.cdf(bias + shifted / (1 - acceleration * shifted)))
     low, high = np.quantile(drawn, ends)

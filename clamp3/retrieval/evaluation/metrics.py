@@ -47,8 +47,6 @@ class Ranking:
     @property
     def reciprocal_ranks(self) -> np.ndarray:
         """Mean of 1/place [Q] over the places that the tied ones take up."""
-        if not len(self.better):
-            return np.zeros(0)
         places = np.arange(1, (self.better + self.tied).max() + 1)
         harmonic = np.concatenate([[0.0], np.cumsum(1 / places)])
         several = (harmonic[self.better + self.tied] - harmonic[self.better]) / self.tied
@@ -60,27 +58,17 @@ class Ranking:
 
 
 def summarise(ranking: Ranking, hits_at: Sequence[int]) -> dict:
-    """The figures of a ranking: queries, references, mrr, hit@k …, median_rank, mean_rank, chance.
+    """The figures of a ranking of at least one query: mrr, hit@k …, median_rank, mean_rank, chance.
 
-    `mrr_standard_error`: how far off another sample of as many queries may be. `chance`: mrr,
-    hit@k … and mean_rank of a random order of the same gallery. Without queries every figure is
-    None.
+    `chance`: mrr, hit@k … and mean_rank of a random order of the same gallery.
     """
-    counts = {"queries": len(ranking.better), "references": ranking.references}
-    if not len(ranking.better):
-        names = ["mrr", *(f"hit@{k}" for k in hits_at), "mean_rank"]
-        blank = dict.fromkeys([*names, "mrr_standard_error", "median_rank"])
-        return counts | blank | {"chance": dict.fromkeys(names)}
-    reciprocal = ranking.reciprocal_ranks
-    figures = {
-        "mrr": float(np.mean(reciprocal)),
-        "mrr_standard_error": float(np.std(reciprocal) / np.sqrt(len(reciprocal))),
+    return {
+        "mrr": float(np.mean(ranking.reciprocal_ranks)),
+        **{f"hit@{k}": float(np.mean(ranking.hits(k))) for k in hits_at},
+        "median_rank": float(np.median(ranking.ranks)),
+        "mean_rank": float(np.mean(ranking.ranks)),
+        "chance": _mean_chance(ranking, hits_at),
     }
-    for k in hits_at:
-        figures[f"hit@{k}"] = float(np.mean(ranking.hits(k)))
-    figures["median_rank"] = float(np.median(ranking.ranks))
-    figures["mean_rank"] = float(np.mean(ranking.ranks))
-    return counts | figures | {"chance": _mean_chance(ranking, hits_at)}
 
 
 def chance_levels(references: int, hits_at: Sequence[int] = (), *, right: int = 1) -> dict:

@@ -17,7 +17,7 @@ from clamp3.retrieval.classification.scoring import cross_validate, figures, mos
 from clamp3.retrieval.classification.training import Recipe
 from clamp3.retrieval.evaluation.figures import Task, figures_of, rank
 from clamp3.retrieval.labels import Labelled
-from clamp3.retrieval.vectors import Vectors, manifest_name, read_vectors
+from clamp3.retrieval.vectors import Vectors, first_table, manifest_name, read_vectors
 
 log = logging.getLogger(__name__)
 
@@ -74,12 +74,10 @@ class Bench:
 
     def cell(self, asked: Asked) -> Cell:
         """The figure, or a cell that says what is missing for it."""
-        absent = [name for name in _collections(asked.sources) if name not in self._manifests]
-        note = ""
+        absent, note = self._absent(asked.sources), ""
         if absent and asked.stand_in:
             asked = asked._replace(sources=asked.stand_in)
-            absent = [name for name in _collections(asked.sources) if name not in self._manifests]
-            note = f"on {' to '.join(asked.sources)}"
+            absent, note = self._absent(asked.sources), f"on {' to '.join(asked.sources)}"
         if absent:
             names = " and no ".join(absent)
             return Cell(not_run=f"parse.collections in params.yaml names no {names}")
@@ -92,12 +90,17 @@ class Bench:
             note = f"{found.pieces:,} pieces, published {asked.pieces:,}"
         return replace(found, note=note)
 
+    def _absent(self, sources: Sequence[str]) -> list[str]:
+        """The collections of these that have no manifest."""
+        names = dict.fromkeys(source.partition(":")[0] for source in sources)
+        return [name for name in names if name not in self._manifests]
+
     def _retrieve(self, asked: Asked) -> Cell:
         """Of as many pieces as were published, chosen by hashes where there are more."""
         sides = [self._keyed(source) for source in asked.sources]
         shared = sorted(set(sides[1].labels["key"]))
         chosen = sorted(shared, key=lambda key: stable_hash(key, "sample"))[: asked.pieces]
-        queries, references = (_of_keys(side, set(chosen)) for side in sides)
+        queries, references = (side.labelled("key", *chosen) for side in sides)
         task = Task(by="key", hits_at=(1, 5, 10), ties="optimistic")
         ranked = rank(queries, references, task)
         told = figures_of(ranked, task)
@@ -133,14 +136,13 @@ class Bench:
     def _vectors(self, source: str) -> Vectors:
         collection, _, what = source.partition(":")
         name = what if what in TABLES else "text"
-        paths = [folder / collection / f"{name}.parquet" for folder in self.folders]
-        path = next((path for path in paths if path.exists()), None)
+        path = first_table(self.folders, collection, name)
         if path is None:
-            raise ConfigError(f"{paths[-1]} is not there: no {what} of {collection} is embedded")
+            wanted = self.folders[-1] / collection / f"{name}.parquet"
+            raise ConfigError(f"{wanted} is not there: no {what} of {collection} is embedded")
         vectors = read_vectors(path)
         if name == "text":
-            fields = vectors.labels["field"]
-            vectors = vectors.take([row for row, field in enumerate(fields) if field == what])
+            vectors = vectors.labelled("field", what)
         if not vectors.ids:
             raise DataError(f"{path} holds no {what}; rejected.parquet in {path.parents[1]}")
         return vectors
@@ -162,11 +164,3 @@ class Bench:
         paths = self._manifests[source.partition(":")[0]]
         rows = [row for path in paths for _, row in read_jsonl(path)]
         return {row["id"]: row["genres"][0] for row in rows if len(row.get("genres") or ()) == 1}
-
-
-def _collections(sources: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(source.partition(":")[0] for source in sources))
-
-
-def _of_keys(side: Vectors, keys: set[str]) -> Vectors:
-    return side.take([row for row, key in enumerate(side.labels["key"]) if key in keys])

@@ -8,10 +8,10 @@ from pathlib import Path
 from clamp3.config import EmbedConfig
 from clamp3.data.pairs import load_pairs
 from clamp3.errors import DataError, StorageError
-from clamp3.models.checkpoints import load_clamp, read_config
+from clamp3.models.checkpoints import read_config
 from clamp3.models.hub import resolve
-from clamp3.retrieval.embedding.collection import Entry, embed_collection, embed_model
-from clamp3.retrieval.embedding.segments import TOWER_OF, best_device, cpu_threads
+from clamp3.retrieval.embedding.collection import Entry, embed_collection, embed_model, load_tower
+from clamp3.retrieval.embedding.segments import TOWER_OF, cpu_threads
 from clamp3.retrieval.evaluation.paper_cells import LINES
 from clamp3.retrieval.vectors import Origin, manifest_name
 
@@ -56,7 +56,7 @@ def embed_paper_sets(
 
 def _embed_lines(model: Path, manifests: Sequence[Path], out: Path, settings: EmbedConfig) -> None:
     with cpu_threads(settings.threads):
-        loaded = load_clamp(model, towers=["text"], device=best_device(), verify=True)
+        loaded = load_tower(model, "text")
         for collection in sorted({manifest_name(path)[0] for path in manifests}):
             own = [path for path in manifests if manifest_name(path)[0] == collection]
             entries = [

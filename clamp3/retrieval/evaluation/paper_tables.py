@@ -10,6 +10,7 @@ from pydantic import model_validator
 from clamp3.config import Section, check
 from clamp3.errors import ConfigError
 from clamp3.files import write_text
+from clamp3.retrieval.evaluation.comparison import markdown_line, plain_numbers
 from clamp3.retrieval.evaluation.paper_cells import PROBED, RANKED, Asked, Bench, Cell
 
 NEVER_RELEASED = "workflow/tables.yaml names no weights: not released, or of another program"
@@ -165,18 +166,11 @@ def _cells(model: str, block: Block, spec: PaperTables, benches: Mapping[str, Be
     if model not in benches:
         return [Cell(not_run=lacking(spec.models[model]))] * len(block.columns)
     can_stand_in = bool(spec.models[model].embeddings)
-    return [
-        benches[model].cell(
-            Asked(
-                column.title,
-                column.metric,
-                column.sources,
-                column.pieces,
-                column.stand_in if can_stand_in else (),
-            )
-        )
-        for column in block.columns
+    asked = [
+        Asked(c.title, c.metric, c.sources, c.pieces, c.stand_in if can_stand_in else ())
+        for c in block.columns
     ]
+    return [benches[model].cell(one) for one in asked]
 
 
 def lacking(model: PaperModel) -> str:
@@ -191,18 +185,18 @@ def lacking(model: PaperModel) -> str:
 
 
 def _grid(block: Block, cells: dict[str, list[Cell]], spec: PaperTables) -> Iterator[str]:
-    yield _line(["published / here", *(column.title for column in block.columns)])
-    yield _line(["---", *("---:" for _ in block.columns)])
+    yield markdown_line(["published / here", *(column.title for column in block.columns)])
+    yield markdown_line(["---", *("---:" for _ in block.columns)])
     for model, published in block.published.items():
         pairs = zip(published, cells[model], strict=True)
         shown = [f"{_number(figure)} / {_number(cell.here)}" for figure, cell in pairs]
-        yield _line([spec.models[model].title, *shown])
+        yield markdown_line([spec.models[model].title, *shown])
 
 
 def _details(block: Block, cells: dict[str, list[Cell]], spec: PaperTables) -> list[str]:
     """What was run here, with intervals, chance and counts."""
     lines = [
-        _line(
+        markdown_line(
             [
                 spec.models[model].title,
                 column.title,
@@ -221,7 +215,8 @@ def _details(block: Block, cells: dict[str, list[Cell]], spec: PaperTables) -> l
     ]
     head = ["run here", "figure", "published", "here", "95 % interval", "chance"]
     head += ["queries", "pieces", "note"]
-    return ["", _line(head), _line(["---"] * 2 + ["---:"] * 6 + ["---"]), *lines] if lines else []
+    rule = ["---"] * 2 + ["---:"] * 6 + ["---"]
+    return ["", markdown_line(head), markdown_line(rule), *lines] if lines else []
 
 
 def _missing_lines(missing: dict[str, list[str]]) -> Iterator[str]:
@@ -234,14 +229,9 @@ def _flat_rows(block: Block, cells: dict[str, list[Cell]], spec: PaperTables) ->
         for column, figure, cell in zip(block.columns, published, cells[model], strict=True):
             ends = cell.interval or (None, None)
             numbers = [figure, cell.here, *ends, cell.chance, cell.queries, cell.pieces]
-            told = ["" if number is None else f"{number:.6g}" for number in numbers]
             about = [block.title, column.title, column.metric, spec.models[model].title]
-            yield "\t".join([*about, *told, cell.note, cell.not_run])
+            yield "\t".join([*about, *plain_numbers(numbers), cell.note, cell.not_run])
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
-
-
-def _line(cells: Sequence[object]) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"

@@ -14,6 +14,7 @@ import numpy as np
 
 from clamp3.retrieval.evaluation.metrics import TIE_TOLERANCE, Ranking, Ties
 from clamp3.retrieval.keys import NO_KEY, Groups
+from clamp3.retrieval.vectors import unit_rows
 
 CHUNK_NUMBERS = 2**24  # similarities held at once: 64 MiB, and twice that in double precision
 CLOSE_SHARE = 0.02  # of a gallery close to the right reference: then all of it again
@@ -77,21 +78,12 @@ def with_ties(ranking: Ranking, ties: Ties) -> Ranking:
 def chance_gain(references: int, right: np.ndarray) -> float:
     """Mean nDCG@10 of a random order, for queries with `right` [Q] of the references right."""
     discounts = _discounts(references)
-    if not len(right):
-        return float("nan")
     return float(np.mean(right * discounts[-1] / references / discounts[right]))
 
 
 def _chunks(queries: int, references: int) -> Iterator[slice]:
     step = max(1, CHUNK_NUMBERS // max(1, references))
     return (slice(start, start + step) for start in range(0, queries, step))
-
-
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Rows of length 1 in double precision; rows of zeros stay."""
-    vectors = np.asarray(vectors, dtype=np.float64)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths == 0, 1, lengths)
 
 
 def _discounts(references: int) -> np.ndarray:

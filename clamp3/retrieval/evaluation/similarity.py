@@ -12,13 +12,11 @@ from clamp3.retrieval.evaluation.distances import (
     is_small,
     polynomial_distance,
 )
+from clamp3.retrieval.evaluation.figures import interval_text, rounded, rounded_interval
 from clamp3.retrieval.evaluation.intervals import LEVEL, mean_intervals
-from clamp3.retrieval.evaluation.ranking import unit_rows
 from clamp3.retrieval.keys import NO_KEY, Groups, group, keys_of
-from clamp3.retrieval.vector_files import Read, read_embeddings
-from clamp3.retrieval.vectors import refuse_two_models
-
-DIGITS = 6
+from clamp3.retrieval.vector_files import read_embeddings
+from clamp3.retrieval.vectors import refuse_two_models, unit_rows
 
 
 def score(
@@ -42,7 +40,7 @@ def score(
         "first": str(first),
         "second": str(second),
         "rows": [len(side.ids) for side in vectors],
-        "refused": _refused(sides),
+        "refused": {"first": sides[0].refusals, "second": sides[1].refusals},
     }
     if groups:
         embeddings = vectors[0].embeddings, vectors[1].embeddings
@@ -57,11 +55,11 @@ def score(
     interval = mean_intervals(cosines[:, None], keys.queries[rows], seed=seed)[0]
     return report | {
         "by": by,
-        "pairwise_similarity": round(float(cosines.mean()), DIGITS),
-        "interval": None if interval is None else [round(end, DIGITS) for end in interval],
+        "pairwise_similarity": rounded(cosines.mean()),
+        "interval": rounded_interval(interval),
         "level": LEVEL,
         "pairs": [
-            {"first": vectors[0].ids[row], "similarity": round(float(cosine), DIGITS)}
+            {"first": vectors[0].ids[row], "similarity": rounded(cosine)}
             for row, cosine in zip(rows, cosines, strict=True)
         ],
         "unmatched": {
@@ -89,8 +87,8 @@ def group_similarities(first: np.ndarray, second: np.ndarray) -> dict:
     cosine = (unit_rows(means[0]) @ unit_rows(means[1]).T).item()
     directions = [unit_rows(side).mean(axis=0) for side in (first, second)]
     return {
-        "cosine_of_means": round(cosine, DIGITS),
-        "mean_of_cosines": round(float(directions[0] @ directions[1]), DIGITS),
+        "cosine_of_means": rounded(cosine),
+        "mean_of_cosines": rounded(directions[0] @ directions[1]),
     }
 
 
@@ -120,8 +118,8 @@ def lines(report: dict) -> list[str]:
     head = "embeddings                     {} and {}".format(*report["rows"])
     if "pairwise_similarity" in report:
         lone = report["unmatched"]
-        interval = report["interval"]
-        ends = f" (95 % interval {interval[0]:.4f} … {interval[1]:.4f})" if interval else ""
+        ends = interval_text(report["interval"])
+        ends = f" (95 % interval {ends})" if ends else ""
         return [
             head,
             f"pairs                          {len(report['pairs'])}, without a partner "
@@ -145,13 +143,6 @@ def lines(report: dict) -> list[str]:
 
 def _told(distance: float | None) -> float | None:
     return None if distance is None else float(f"{distance:.6g}")
-
-
-def _refused(sides: Sequence[Read]) -> dict:
-    return {
-        name: [{"file": file, "reason": reason} for file, reason in side.refused]
-        for name, side in zip(("first", "second"), sides, strict=True)
-    }
 
 
 def _lone(ids: Sequence[str], numbers: np.ndarray) -> list[str]:

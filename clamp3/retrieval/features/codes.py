@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +25,12 @@ from clamp3.models.clap_musicgen import Codec, DecoderTower
 from clamp3.models.clap_musicgen.pretrained import load_codec, load_decoder
 from clamp3.models.weights import tensors_hash
 from clamp3.retrieval.features.chunks import read_chunks
-from clamp3.retrieval.features.recordings import RecordingFolder, open_recordings
+from clamp3.retrieval.features.recordings import (
+    RecordingFolder,
+    fetch_recording,
+    list_column,
+    open_recordings,
+)
 
 STAGE = "codes"
 GROUP_FILES = 16  # recordings whose chunks are computed together
@@ -35,14 +40,12 @@ GPU_BATCH_FRAMES = 48_000
 log = logging.getLogger(__name__)
 
 
-def recording_codes(
-    codec: Codec, source: Path | bytes, plan: RecordingChunks, resampler: str = "sinc"
-) -> list[np.ndarray]:
+def recording_codes(codec: Codec, source: Path | bytes, plan: RecordingChunks) -> list[np.ndarray]:
     """The codes int16 [K, F] of each chunk of one recording, of any format, rate and channels.
 
     Raises FormatError: read_chunks's and Codec.codes_of's.
     """
-    return codec.codes_of(read_chunks(source, plan, codec.config.sampling_rate, resampler))
+    return codec.codes_of(read_chunks(source, plan, codec.config.sampling_rate))
 
 
 def extract_codes(
@@ -67,16 +70,7 @@ def extract_codes(
     Raises DataError for no folder or too many rejects, CheckpointError for no codec.
     """
     found = list(_named(part, _opened(recordings, by_name)))
-    codec = load_codec(settings.codec or settings.musicgen).to(_device(device))
-    _code(
-        found,
-        table,
-        rejected,
-        codec,
-        settings,
-        resampler,
-        _coding(codec, settings),
-    )
+    _Coder(settings, resampler, device).write(found, table, rejected)
     _close([table], [rejected], len(found), settings)
 
 
@@ -96,9 +90,8 @@ def code_parts(
     `extract_codes`. Finished parts wait in the folder `resume`, so that a run that was killed goes
     on there.
     """
-    codec = load_codec(settings.codec or settings.musicgen).to(_device(device))
-    said = _coding(codec, settings)
-    how = said | {"resampler": resampler}
+    coder = _Coder(settings, resampler, device)
+    how = coder.says | {"resampler": resampler}
     rows, tables, rejects = 0, {}, {}
     opened = {place: _opened(place, by_name) for place in set(parts.values())}
     for part, recordings in progress(parts.items(), STAGE):
@@ -107,7 +100,7 @@ def code_parts(
         kept = resume / _digest(_content(found), how)
         tables[part], rejects[part] = kept / "codes.parquet", kept / "rejected.parquet"
         if not tables[part].exists():
-            _code(found, tables[part], rejects[part], codec, settings, resampler, said)
+            coder.write(found, tables[part], rejects[part])
     _close(list(tables.values()), list(rejects.values()), rows, settings)
     finished = {part.name: table for part, table in tables.items()}
     finished |= {f"rejected-{part.name}": table for part, table in rejects.items()}
@@ -124,34 +117,68 @@ def _gather(finished: Mapping[str, Path], folder: Path, parts: int, resume: Path
     shutil.rmtree(resume, ignore_errors=True)
 
 
-def _code(
-    found: Sequence[tuple[str, list[str]]],
-    table: Path,
-    rejected: Path,
-    codec: Codec,
-    settings: CodesConfig,
-    resampler: str,
-    said: dict[str, str],
-) -> None:
-    """Write the table of codes, after that of what was rejected; `said`: see `_coding`."""
-    done: list[tuple[str, list[np.ndarray]]] = []
-    faults = []
-    for piece_id, result in _coded(_read(found, settings.recordings, codec, resampler), codec):
-        if isinstance(result, FormatError):
-            faults.append(Rejected(piece_id, STAGE, result.kind, str(result)))
-        else:
-            done.append((piece_id, result))
-    write_rejected(rejected, faults)
-    write_table(table, _code_table(done, codec.config.codebooks, said))
+class _Coder:
+    """A codec, and how recordings reach it; `says`: what its tables say of that."""
+
+    def __init__(self, settings: CodesConfig, resampler: str, device: str | None):
+        self._codec = load_codec(settings.codec or settings.musicgen).to(_device(device))
+        self._plan = settings.recordings
+        self._resampler = resampler
+        self.says = {
+            "codec": tensors_hash(self._codec.state_dict()),
+            "codebooks": str(self._codec.config.codebooks),
+            "chunks": json.dumps(settings.recordings.model_dump()),
+        }
+
+    def write(self, found: Sequence[tuple[str, list[str]]], table: Path, rejected: Path) -> None:
+        """Write the table of codes of these recordings, after that of what was rejected."""
+        done: list[tuple[str, list[np.ndarray]]] = []
+        faults = []
+        for piece_id, result in self._coded(found):
+            if isinstance(result, FormatError):
+                faults.append(Rejected(piece_id, STAGE, result.kind, str(result)))
+            else:
+                done.append((piece_id, result))
+        write_rejected(rejected, faults)
+        write_table(table, _code_table(done, self._codec.config.codebooks, self.says))
+
+    def _coded(
+        self, found: Sequence[tuple[str, list[str]]]
+    ) -> Iterator[tuple[str, list[np.ndarray] | FormatError]]:
+        """Yield each id with the codes of its chunks, or why there are none; few are in memory."""
+        pieces = self._read(found)
+        while group := list(islice(pieces, GROUP_FILES)):
+            good = [chunk for _, chunks in group if isinstance(chunks, list) for chunk in chunks]
+            made = iter(self._codec.codes_of(good))
+            for piece_id, chunks in group:
+                bad = isinstance(chunks, FormatError)
+                yield piece_id, chunks if bad else [next(made) for _ in chunks]
+
+    def _read(
+        self, found: Sequence[tuple[str, list[str]]]
+    ) -> Iterator[tuple[str, list[np.ndarray] | FormatError]]:
+        """Yield each id with its chunks, or why there are none."""
+        rate = self._codec.config.sampling_rate
+        with open_recordings(found) as source:
+            for piece_id, files in found:
+                try:
+                    file = fetch_recording(source, files)
+                    yield piece_id, read_chunks(file, self._plan, rate, self._resampler)
+                except FormatError as error:
+                    yield piece_id, error
 
 
-def _coding(codec: Codec, settings: CodesConfig) -> dict[str, str]:
-    """What tables of codes say of the codec that made them, and how."""
-    return {
-        "codec": tensors_hash(codec.state_dict()),
-        "codebooks": str(codec.config.codebooks),
-        "chunks": json.dumps(settings.recordings.model_dump()),
+def _code_table(
+    rows: list[tuple[str, list[np.ndarray]]], books: int, said: dict[str, str]
+) -> pa.Table:
+    joined = [np.concatenate(chunks, axis=1).T for _, chunks in rows]
+    frames = [[chunk.shape[1] for chunk in chunks] for _, chunks in rows]
+    columns = {
+        "id": pa.array([name for name, _ in rows], pa.string()),
+        "codes": list_column(joined, books, np.int16),
+        "frames": pa.array(frames, pa.list_(pa.int32())),
     }
+    return pa.table(columns).replace_schema_metadata(said)
 
 
 def _content(found: Sequence[tuple[str, list[str]]]) -> str:
@@ -254,10 +281,9 @@ def _pool(codes: Path, table: Path, tower: DecoderTower, how: dict[str, str]) ->
     states = decoder_states(tower, [chunk for _, chunks in rows for chunk in chunks])
     ends = np.cumsum([len(chunks) for _, chunks in rows], dtype=int)
     parts = np.split(states, ends[:-1]) if rows else []
-    named = [(piece_id, own) for (piece_id, _), own in zip(rows, parts, strict=True)]
     columns = {
         "id": pa.array([piece_id for piece_id, _ in rows], pa.string()),
-        "features": _list_column(named, tower.config.hidden_size, np.float32),
+        "features": list_column(parts, tower.config.hidden_size, np.float32),
     }
     write_table(table, pa.table(columns).replace_schema_metadata(table_says(codes) | how))
 
@@ -325,53 +351,3 @@ def _named(part: Path, folder: RecordingFolder | None) -> Iterator[tuple[str, li
     if folder and len(folder) and not any(files for _, files in found):
         log.warning("%s: none of %d sound files is a piece of it", part, len(folder))
     yield from (row for row in found if row[1])
-
-
-def _read(
-    found: Sequence[tuple[str, list[str]]], plan: RecordingChunks, codec: Codec, resampler: str
-) -> Iterator[tuple[str, list[np.ndarray] | FormatError]]:
-    """Yield each id with its chunks, or why there are none."""
-    rate = codec.config.sampling_rate
-    with open_recordings(files[0] for _, files in found if len(files) == 1) as source:
-        for piece_id, files in found:
-            try:
-                if len(files) > 1:
-                    what = f"several files are called so: {', '.join(files)}"
-                    raise FormatError("ambiguous_recording", what)
-                yield piece_id, read_chunks(source.fetch(files[0]), plan, rate, resampler)
-            except FormatError as error:
-                yield piece_id, error
-
-
-def _coded(
-    pieces: Iterable[tuple[str, list[np.ndarray] | FormatError]], codec: Codec
-) -> Iterator[tuple[str, list[np.ndarray] | FormatError]]:
-    """Yield each id with the codes of its chunks, or why there are none; few are in memory."""
-    pieces = iter(pieces)
-    while group := list(islice(pieces, GROUP_FILES)):
-        good = [chunk for _, chunks in group if isinstance(chunks, list) for chunk in chunks]
-        made = iter(codec.codes_of(good))
-        for piece_id, chunks in group:
-            bad = isinstance(chunks, FormatError)
-            yield piece_id, chunks if bad else [next(made) for _ in chunks]
-
-
-def _code_table(
-    rows: list[tuple[str, list[np.ndarray]]], books: int, said: dict[str, str]
-) -> pa.Table:
-    joined = [(name, np.concatenate(chunks, axis=1).T) for name, chunks in rows]
-    frames = [[chunk.shape[1] for chunk in chunks] for _, chunks in rows]
-    columns = {
-        "id": pa.array([name for name, _ in rows], pa.string()),
-        "codes": _list_column(joined, books, np.int16),
-        "frames": pa.array(frames, pa.list_(pa.int32())),
-    }
-    return pa.table(columns).replace_schema_metadata(said)
-
-
-def _list_column(rows: list[tuple[str, np.ndarray]], size: int, kind: type) -> pa.ListArray:
-    """Matrices [n, size] as list<fixed_size_list[size]>."""
-    values = np.concatenate([np.empty((0, size), kind), *(own for _, own in rows)]).astype(kind)
-    ends = np.cumsum([0, *(len(own) for _, own in rows)], dtype=np.int32)
-    flat = pa.array(np.ascontiguousarray(values).reshape(-1))
-    return pa.ListArray.from_arrays(pa.array(ends), pa.FixedSizeListArray.from_arrays(flat, size))

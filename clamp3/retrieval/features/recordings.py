@@ -3,8 +3,11 @@
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pyarrow as pa
 
 from clamp3.config import AudioConfig
 from clamp3.data.raw_files.addresses import below, local_path
@@ -35,11 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def render_recordings(
-    catalog_part: Path,
-    out_folder: Path,
-    settings: AudioConfig,
-    *,
-    renderer: Renderer | None = None,
+    catalog_part: Path, out_folder: Path, settings: AudioConfig, *, renderer: Renderer | None = None
 ) -> None:
     """Write out_folder/<id>.ogg for the share of the PDMX rows of one part that is rendered.
 
@@ -59,9 +58,8 @@ def render_recordings(
         draft.mkdir()
         for piece_id, midi in progress(chosen, "recordings"):
             try:
-                waveform = renderer.render(
-                    files.fetch(midi), settings.render_seconds, SAMPLE_RATE_HZ
-                )
+                content = files.fetch(midi)
+                waveform = renderer.render(content, settings.render_seconds, SAMPLE_RATE_HZ)
                 file = draft / f"{piece_id}.ogg"
                 file.parent.mkdir(exist_ok=True)
                 file.write_bytes(encode_ogg(waveform, SAMPLE_RATE_HZ))
@@ -81,13 +79,9 @@ def render_recordings(
 
 def _chosen(catalog_part: Path, share: float) -> list[tuple[str, str]]:
     """(id, path of the MIDI file) of the rows to render, in the catalogue's order."""
-    table = read_table(catalog_part, ["id", "collection", "mid_path"])
-    rows = zip(*(table.column(name).to_pylist() for name in table.column_names), strict=True)
-    return [
-        (piece_id, midi)
-        for piece_id, collection, midi in rows
-        if collection == COLLECTION and midi and stable_fraction(piece_id, "render") < share
-    ]
+    rows = read_table(catalog_part, ["id", "collection", "mid_path"]).to_pylist()
+    own = [(row["id"], row["mid_path"]) for row in rows if row["collection"] == COLLECTION]
+    return [(name, midi) for name, midi in own if midi and stable_fraction(name, "render") < share]
 
 
 def read_renderer(folder: Path) -> str:
@@ -107,9 +101,18 @@ def read_renderer(folder: Path) -> str:
     return renderer
 
 
-def open_recordings(addresses: Iterable[str]) -> RawFiles:
-    """What reads recordings that are asked for in this order, wherever they lie."""
+def open_recordings(found: Iterable[tuple[str, Sequence[str]]]) -> RawFiles:
+    """What reads the recordings of (id, addresses) in this order, wherever they lie."""
+    addresses = (files[0] for _, files in found if len(files) == 1)
     return RawFiles(addresses, max_bytes=_MAX_BYTES, ahead=_AHEAD)
+
+
+def fetch_recording(source: RawFiles, files: Sequence[str]) -> Path | bytes:
+    """The one recording that a piece has. Raises FormatError for several, or none that is there."""
+    if len(files) > 1:
+        names = ", ".join(files)
+        raise FormatError("ambiguous_recording", f"several files are called like it: {names}")
+    return source.fetch(files[0])
 
 
 class RecordingFolder:
@@ -140,3 +143,11 @@ class RecordingFolder:
         """The addresses of a piece's files, sorted: none, one, or several that claim to be it."""
         name = piece_id.partition("/")[2]
         return sorted(self._files.get(piece_id) or self._files.get(name, ()))
+
+
+def list_column(rows: Sequence[np.ndarray], size: int, kind: type) -> pa.ListArray:
+    """Matrices [n, size] as list<fixed_size_list[size]>."""
+    values = np.concatenate([np.empty((0, size), kind), *rows]).astype(kind)
+    ends = np.cumsum([0, *map(len, rows)], dtype=np.int32)
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+    return pa.ListArray.from_arrays(pa.array(ends), pa.FixedSizeListArray.from_arrays(flat, size))

@@ -18,6 +18,8 @@ from clamp3.logs import progress
 from clamp3.retrieval.features.recordings import (
     NO_RENDERER,
     RecordingFolder,
+    fetch_recording,
+    list_column,
     open_recordings,
     read_renderer,
 )
@@ -63,13 +65,7 @@ def build_front_end(settings: AudioConfig, device: str | None = None) -> FrontEn
 
 
 def extract_features(
-    catalog_part: Path,
-    recordings: Path | str,
-    table: Path,
-    rejected: Path,
-    settings: AudioConfig,
-    *,
-    device: str | None = None,
+    catalog_part: Path, recordings: Path | str, table: Path, rejected: Path, settings: AudioConfig
 ) -> None:
     """Write the features of one part: id, features list<fixed_size_list<float32>[E]>.
 
@@ -83,13 +79,14 @@ def extract_features(
     rendered = settings.source == "render"
     renderer = read_renderer(Path(recordings)) if rendered else NO_RENDERER
     folder = RecordingFolder(recordings, by_name=not rendered)
-    front_end = build_front_end(settings, device)
-    named = _named(catalog_part)
+    front_end = build_front_end(settings)
+    rows = read_table(catalog_part, ["id", "audio_path"]).to_pylist()
+    named = ((row["id"], row["audio_path"]) for row in rows)
     found = [(i, files) for i, path in named if (files := [path] if path else folder.find(i))]
     if len(folder) and not found:
         log.warning("%s: none of %d sound files is a piece of this part", recordings, len(folder))
     done, faults = [], []
-    with open_recordings(files[0] for _, files in found if len(files) == 1) as source:
+    with open_recordings(found) as source:
         sounds = (_read(source, own, settings.resampler) for _, own in progress(found, STAGE))
         made = front_end.features_of(sounds)
         for (piece_id, _), result in zip(found, made, strict=True):
@@ -109,31 +106,18 @@ def extract_features(
     )
 
 
-def _named(catalog_part: Path) -> list[tuple[str, str | None]]:
-    """The ids of a part, and where the recordings are that the catalogue itself names."""
-    table = read_table(catalog_part, ["id", "audio_path"])
-    columns = (table.column(name).to_pylist() for name in ("id", "audio_path"))
-    return list(zip(*columns, strict=True))
-
-
 def _read(source: RawFiles, files: list[str], resampler: str) -> Recording | FormatError:
     """The recording of a piece, or why there is none."""
-    if len(files) > 1:
-        names = ", ".join(files)
-        return FormatError("ambiguous_recording", f"several files are called like it: {names}")
     try:
-        return Recording.read(source.fetch(files[0]), resampler)
+        return Recording.read(fetch_recording(source, files), resampler)
     except FormatError as error:
         return error
 
 
 def _table(rows: list[tuple[str, np.ndarray]], size: int, metadata: dict[str, str]) -> pa.Table:
     """The rows as a table, in their order."""
-    values = np.concatenate([np.empty((0, size), np.float32), *(frames for _, frames in rows)])
-    ends = np.cumsum([0, *(len(frames) for _, frames in rows)], dtype=np.int32)
-    frames = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), size)
     columns = {
         "id": pa.array([piece_id for piece_id, _ in rows], pa.string()),
-        "features": pa.ListArray.from_arrays(pa.array(ends), frames),
+        "features": list_column([frames for _, frames in rows], size, np.float32),
     }
     return pa.table(columns).replace_schema_metadata({"feature_size": str(size), **metadata})

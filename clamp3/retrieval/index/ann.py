@@ -17,7 +17,7 @@ from clamp3.files import atomic_path, sha256_of
 from clamp3.randomness import stable_hash
 from clamp3.retrieval.index.segment import OpenSegment
 from clamp3.retrieval.index.store import ANN, REBUILD, Ann, FileEntry, Segment
-from clamp3.retrieval.vectors import read_vectors
+from clamp3.retrieval.vectors import read_vectors, unit_rows
 
 LEAST_ROWS_PER_LIST = 40  # faiss warns of lists that are made of fewer
 TRAINING_ROWS_PER_LIST = 64
@@ -128,8 +128,7 @@ def _lists(rows: int) -> int:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    return (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    return unit_rows(vectors).astype(np.float32)
 
 
 def _queries(opened: OpenSegment, space: str, settings: AnnSettings) -> tuple[np.ndarray, str]:

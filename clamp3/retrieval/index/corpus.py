@@ -9,12 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from clamp3.config import EmbedConfig, IndexConfig
-from clamp3.data.pairs import load_pairs
 from clamp3.data.store import Store
 from clamp3.files import read_table, write_json, write_table
-from clamp3.models.checkpoints import load_clamp, read_config
-from clamp3.retrieval.embedding.collection import Outcome, close, embed_collection, music_entries
-from clamp3.retrieval.embedding.segments import TOWER_OF, best_device, cpu_threads
+from clamp3.retrieval.embedding.collection import embed_model
+from clamp3.retrieval.embedding.segments import cpu_threads
 from clamp3.retrieval.features.recordings import RecordingFolder
 from clamp3.retrieval.index.ann import AnnSettings
 from clamp3.retrieval.index.piece_writer import ABC, AUDIO, MIDI, SCHEMA, TITLE, inside
@@ -23,7 +21,7 @@ from clamp3.retrieval.index.rows import ID
 from clamp3.retrieval.index.store import remove_index
 from clamp3.retrieval.index.writer import build_index
 from clamp3.retrieval.metadata import score_facts
-from clamp3.retrieval.vectors import Origin, manifest_name
+from clamp3.retrieval.vectors import manifest_name
 
 log = logging.getLogger(__name__)
 
@@ -83,14 +81,17 @@ def index_corpus(
     that is asked for is out of reach.
     """
     with tempfile.TemporaryDirectory() as place, cpu_threads(embed.threads):
-        tables = _embed(model, corpus.manifests, Path(place), rejected, embed)
+        named = [path for path in corpus.manifests if manifest_name(path)[0] == COLLECTION]
+        wanted = dict.fromkeys(MODALITIES)
+        embed_model(model, named, Path(place), embed, adapters=wanted, rejected=rejected)
+        tables = [Path(place) / COLLECTION / f"{modality}.parquet" for modality in MODALITIES]
         pieces, facts = _pieces(corpus)
         metadata = Path(place) / "known.parquet"
         write_table(metadata, facts)
         remove_index(out)  # so that the same rows make the same files
         build_index(
             out,
-            tables,
+            [table for table in tables if table.is_file()],
             metadata=[metadata],
             ann=AnnSettings(settings.recall, queries) if settings.approximate else None,
             files=[path for path in corpus.folders if path.is_dir()],
@@ -104,29 +105,6 @@ def write_figures(folder: Path, path: Path) -> None:
     facts = open_index(folder).info()
     kept = ("rows", "modalities", "width", "bytes", "approximate")
     write_json(path, {name: facts[name] for name in kept})
-
-
-def _embed(
-    model: Path, manifests: Sequence[Path], place: Path, rejected: Path, settings: EmbedConfig
-) -> list[Path]:
-    """Tables of the vectors of all pieces, one for each modality that a manifest is of."""
-    named = [(manifest_name(path), path) for path in sorted(map(Path, manifests))]
-    space = read_config(model).fingerprint
-    outcomes: list[Outcome] = []
-    tables = []
-    for modality in MODALITIES:
-        own = [path for (name, kind, _), path in named if (name, kind) == (COLLECTION, modality)]
-        if not own:
-            continue
-        loaded = load_clamp(model, towers=[TOWER_OF[modality]], device=best_device(), verify=True)
-        entries = music_entries(load_pairs(own), modality, Path("."))
-        origin = Origin(loaded.fingerprint, space, modality, COLLECTION)
-        tables.append(place / f"{modality}.parquet")
-        outcomes.append(
-            embed_collection(loaded, entries, tables[-1], origin, settings.batch_tokens)
-        )
-    close(outcomes, rejected)
-    return tables
 
 
 def _pieces(corpus: Corpus) -> tuple[pa.Table, pa.Table]:

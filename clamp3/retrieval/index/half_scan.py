@@ -22,6 +22,7 @@ UNIT_ROUNDOFF = 2.0**-24  # of float32
 NO_ROW = -2.0  # less than any cosine
 ROWS_PER_TASK = 8192
 ROWS_PER_BLOCK = 2048
+ROWS_PER_BOUND = 256
 FAST = {"reassoc", "contract", "nsz"}  # sums in any order, products and sums in one step
 
 
@@ -112,11 +113,11 @@ def _rounded_down(number: float) -> np.float32:
     return np.nextafter(np.float32(number), np.float32(-np.inf))
 
 
-def _lower_bound(products: np.ndarray, count: int, step: int = 256) -> float:
-    """At most the `count`-th best of the products: of the best of each `step` rows, that."""
+def _lower_bound(products: np.ndarray, count: int) -> float:
+    """At most the `count`-th best of the products: of the best of each `ROWS_PER_BOUND`, that."""
     if not len(products):
         return -np.inf
-    best = np.maximum.reduceat(products, np.arange(0, len(products), step))
+    best = np.maximum.reduceat(products, np.arange(0, len(products), ROWS_PER_BOUND))
     if len(best) < count:
         return -np.inf
     return float(np.partition(best, len(best) - count)[len(best) - count])

@@ -1,6 +1,8 @@
-"""What a search finds, and in which order."""
+"""What a search finds."""
 
 from dataclasses import dataclass, field
+
+from clamp3.retrieval.index.rows import FIELD, ID, KEY, MODALITY, told
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,9 @@ class Hit:
     labels: dict[str, str]
     metadata: dict[str, str | list[str]] = field(default_factory=dict)
 
-    @property
-    def order(self) -> tuple[float, str, tuple[str, ...]]:
-        """Sorts hits: the most similar first, equal ones by id, then by modality and field."""
-        labels = tuple(self.labels.get(name, "") for name in ("modality", "field"))
-        return -self.similarity, self.id, labels
+    @classmethod
+    def of(cls, row: dict, similarity: float) -> "Hit":
+        """A row of `rows_of`, as a search tells it."""
+        labels = {name: row[name] for name in (MODALITY, FIELD) if row[name] is not None}
+        known = {name: told(value) for name, value in row.items() if name not in KEY and value}
+        return cls(row[ID], float(similarity), labels, known)

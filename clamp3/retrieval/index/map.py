@@ -16,7 +16,7 @@ from clamp3.retrieval.index.rows import ID, MODALITY
 from clamp3.retrieval.index.segment import OpenSegment
 from clamp3.retrieval.index.store import MAP, Beside, Manifest, beside
 from clamp3.retrieval.space.maps import sample_rows, without_group_means
-from clamp3.retrieval.space.shape import directions
+from clamp3.retrieval.vectors import unit_rows
 
 MOST_ROWS = 20_000  # that the axes are made of
 ROWS_PER_BLOCK = 8192
@@ -37,7 +37,7 @@ def index_map(index_folder: str | Path, most: int | None = None) -> pa.Table:
     if index.manifest.map is None:
         return POINTS.empty_table()
     projection = Projection.read(index.folder / index.manifest.map.name)
-    parts = [(segment, _live_rows(segment)) for segment in index.segments]
+    parts = [(segment, segment.rows_allowed()) for segment in index.segments]
     ids = [name for segment, rows in parts for name in segment.rows[ID].take(rows).to_pylist()]
     kept = np.arange(len(ids)) if most is None else np.array(sample_rows(ids, most), dtype=int)
     found, start = [POINTS.empty_table()], 0
@@ -78,7 +78,7 @@ class Projection:
         vectors, modalities, start = [], [], 0
         for segment in segments:
             rows = chosen[(chosen >= start) & (chosen < start + segment.entry.rows)] - start
-            vectors.append(directions(segment.vectors[rows]))
+            vectors.append(unit_rows(segment.vectors[rows]))
             modalities += _modalities(segment, rows)
             start += segment.entry.rows
         unit, groups = np.concatenate(vectors), np.array(modalities)
@@ -90,7 +90,7 @@ class Projection:
     def places(self, vectors: np.ndarray, modalities: list[str]) -> np.ndarray:
         """Places [N, 2] in [0, 1] of vectors [N, D]; what lies further out is put on the edge."""
         middle = np.mean(list(self.means.values()), axis=0)  # of modalities that came later
-        centred = directions(vectors)
+        centred = unit_rows(vectors)
         groups = np.array(modalities)
         for name in sorted(set(modalities)):
             centred[groups == name] -= self.means.get(name, middle)
@@ -137,10 +137,6 @@ def _principal_axes(centred: np.ndarray) -> np.ndarray:
     for number, axis in enumerate(found.T[::-1][:2]):
         axes[number] = axis * (np.sign(axis[np.argmax(np.abs(axis))]) or 1.0)
     return axes
-
-
-def _live_rows(segment: OpenSegment) -> np.ndarray:
-    return np.arange(segment.entry.rows) if segment.live is None else np.flatnonzero(segment.live)
 
 
 def _modalities(segment: OpenSegment, rows: np.ndarray) -> list[str]:

@@ -20,7 +20,6 @@ from clamp3.retrieval.index.store import (
     REBUILD,
     Beside,
     Manifest,
-    Segment,
     check_content,
     check_size,
     read_manifest,
@@ -52,7 +51,7 @@ class Index:
     def __init__(self, folder: Path, manifest: Manifest):
         self.folder = folder
         self.manifest = manifest
-        self._segments = [OpenSegment(folder, s, manifest.width) for s in manifest.segments]
+        self.segments = [OpenSegment(folder, s, manifest.width) for s in manifest.segments]
         for path, entry in self._beside():
             check_size(path, entry)
 
@@ -67,13 +66,8 @@ class Index:
     @property
     def properties(self) -> list[str]:
         """What rows can be filtered by beside id, modality and field."""
-        names = {name for segment in self._segments for name in segment.rows.column_names}
+        names = {name for segment in self.segments for name in segment.rows.column_names}
         return sorted(names - set(KEY))
-
-    @property
-    def segments(self) -> list[OpenSegment]:
-        """Its parts."""
-        return self._segments
 
     def newest(self) -> "Index":
         """This index, or if it has been written to since, the one that the folder holds now."""
@@ -98,8 +92,8 @@ class Index:
 
         Raises DataError for a query of another model, ConfigError for an unknown property.
         """
-        rows = np.asarray(query)[None]
-        return self.search_many(rows, count, where=where, space=space, approximate=approximate)[0]
+        how = {"where": where, "space": space, "approximate": approximate}
+        return self.search_many(np.asarray(query)[None], count, **how)[0]
 
     def search_many(
         self,
@@ -115,10 +109,10 @@ class Index:
         if count < 1:
             raise ConfigError(f"{count} results asked for; expected at least 1")
         conditions = parse_conditions(where)
-        if self._segments:
+        if self.segments:
             refuse_unknown(conditions, [*KEY, *self.properties])
         queries = self._checked(queries)
-        largest = max((segment.entry.rows for segment in self._segments), default=1)
+        largest = max((segment.entry.rows for segment in self.segments), default=1)
         step = max(1, MOST_PRODUCTS // largest)
         found: list[list[Hit]] = []
         for start in range(0, len(queries), step):
@@ -139,7 +133,7 @@ class Index:
 
         Raises DataError where there is none.
         """
-        for segment in self._segments:
+        for segment in self.segments:
             rows = segment.rows_of_id(name)
             if len(rows):
                 return np.array(segment.vectors[rows[0]])
@@ -153,9 +147,8 @@ class Index:
         conditions = parse_conditions(where)
         refuse_unknown(conditions, [*KEY, *self.properties])
         matrix, rows = [np.empty((0, self.manifest.width), np.float32)], []
-        for segment in self._segments:
-            allowed = segment.allowed(conditions)
-            kept = np.arange(segment.entry.rows) if allowed is None else np.flatnonzero(allowed)
+        for segment in self.segments:
+            kept = segment.rows_allowed(conditions)
             matrix.append(segment.vectors[kept])
             rows += segment.rows.select(KEY).take(kept).to_pylist()
         labels = {name: [row[name] for row in rows] for name in KEY[1:]}
@@ -167,7 +160,7 @@ class Index:
 
     def check(self) -> None:
         """Read all files again. Raises DataError where one is not what was written."""
-        for segment in self._segments:
+        for segment in self.segments:
             segment.check()
         for path, entry in self._beside():
             check_content(path, entry)
@@ -176,7 +169,7 @@ class Index:
         """Rows, size, model, what can be filtered by, and how the approximate search was set up."""
         entries = self.manifest.segments
         counts: Counter[str] = Counter()
-        for segment in self._segments:
+        for segment in self.segments:
             modalities = segment.rows.column(MODALITY)
             live = segment.live
             counts.update((modalities if live is None else modalities.filter(live)).to_pylist())
@@ -192,7 +185,9 @@ class Index:
             "bytes": sum(file.size for entry in entries for file in entry.files.values())
             + sum(entry.size for _, entry in self._beside()),
             "files": list(self.manifest.files),
-            "approximate": [_ann_info(entry) for entry in entries if entry.ann],
+            "approximate": [
+                {"rows": entry.rows} | entry.ann.model_dump() for entry in entries if entry.ann
+            ],
             "generation": self.manifest.generation,
         }
 
@@ -212,17 +207,13 @@ class Index:
         return queries
 
     def _search(
-        self,
-        queries: np.ndarray,
-        count: int,
-        conditions: tuple[Condition, ...],
-        approximate: bool,
+        self, queries: np.ndarray, count: int, conditions: tuple[Condition, ...], approximate: bool
     ) -> list[list[Hit]]:
         lengths = np.sqrt((queries * queries).sum(axis=1, keepdims=True))
         unit = np.divide(queries, lengths, out=np.zeros_like(queries), where=lengths != 0)
         unit = unit.astype(np.float32)
         found: list[list[tuple]] = [[] for _ in queries]
-        for segment in self._segments:
+        for segment in self.segments:
             allowed = segment.allowed(conditions)
             if approximate and segment.entry.ann:
                 rows = segment.ask_ann(unit, count, allowed)
@@ -245,7 +236,3 @@ def _best(cosines: np.ndarray, rows: np.ndarray, count: int) -> list[tuple[float
 def _hits(answers: list[tuple], count: int) -> list[Hit]:
     answers.sort(key=lambda answer: answer[:2])
     return [segment.hit(row, -negative) for negative, _, row, segment in answers[:count]]
-
-
-def _ann_info(entry: Segment) -> dict:
-    return {"rows": entry.rows} | entry.ann.model_dump()

@@ -8,9 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clamp3.errors import DataError
-from clamp3.files import read_table
-from clamp3.retrieval.labels import ID_COLUMNS, label_table, look_up
+from clamp3.retrieval.labels import look_up, metadata_table, plain_word
 from clamp3.retrieval.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -63,9 +61,7 @@ def words(value: object) -> list[str] | None:
         return None
     if isinstance(value, bool):
         return [str(value).lower()]
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    word = str(value).strip()
+    word = plain_word(value)
     return [word] if word else None
 
 
@@ -114,20 +110,9 @@ class Metadata:
 
 def _table(path: Path) -> tuple["pd.DataFrame", dict[str, int]]:
     """The table, and for each id the number of its first row, from 1."""
-    if path.is_dir():
-        parts = sorted(path.glob("part-*.parquet"))
-        if not parts:
-            raise DataError(f"{path}: no part-*.parquet in it; expected a table or such a folder")
-        table = read_table(parts).to_pandas()
-    else:
-        table = label_table(path)
+    table, name = metadata_table(path)
     table = table.astype(object).where(table.notna(), None)  # pandas has several ways to say so
     table.columns = [str(column) for column in table.columns]
-    name = next((name for name in ID_COLUMNS if name in table), None)
-    if name is None:
-        raise DataError(
-            f"{path}: columns {', '.join(table.columns)}; expected one of {', '.join(ID_COLUMNS)}"
-        )
     known: dict[str, int] = {}
     for number, key in enumerate(table[name].astype(str), start=1):
         known.setdefault(key, number)

@@ -12,7 +12,7 @@ from clamp3.errors import DataError
 from clamp3.retrieval.index.filters import Condition, matching
 from clamp3.retrieval.index.half_scan import NO_ROW, candidates, scan_error, shared_scan
 from clamp3.retrieval.index.hits import Hit
-from clamp3.retrieval.index.rows import FIELD, ID, KEY, MODALITY, rows_schema, told
+from clamp3.retrieval.index.rows import ID, KEY, rows_schema
 from clamp3.retrieval.index.store import (
     ANN,
     REBUILD,
@@ -21,7 +21,7 @@ from clamp3.retrieval.index.store import (
     VECTORS,
     Segment,
     check_content,
-    check_sizes,
+    check_size,
 )
 
 KEPT_MATCHES = 16  # answers to conditions: a page asks the same ones again and again
@@ -35,9 +35,10 @@ class OpenSegment:
     """
 
     def __init__(self, folder: Path, entry: Segment, width: int):
-        check_sizes(folder, entry)
         self.entry = entry
         self.folder = Path(folder) / entry.name
+        for name, file in entry.files.items():
+            check_size(self.folder / name, file)
         shape = (entry.rows, width)
         self.vectors = self._map(VECTORS, "<f4", shape)
         self._halves = self._map(SCAN, "<f2", shape)
@@ -62,6 +63,11 @@ class OpenSegment:
                 self._matches.pop(next(iter(self._matches)))
             self._matches[conditions] = found
         return found
+
+    def rows_allowed(self, conditions: tuple[Condition, ...] = ()) -> np.ndarray:
+        """The rows that count and meet the conditions, ascending."""
+        allowed = self.allowed(conditions)
+        return np.arange(self.entry.rows) if allowed is None else np.flatnonzero(allowed)
 
     def scan(self, queries: np.ndarray, count: int, allowed: np.ndarray | None) -> list[np.ndarray]:
         """For each unit query [Q, D] the rows that may be among its `count` nearest.
@@ -106,10 +112,7 @@ class OpenSegment:
     def hit(self, row: int, cosine: float) -> Hit:
         """A row as a search tells it."""
         line = {name: self.rows.column(name)[row].as_py() for name in self.rows.column_names}
-        labels = {name: line[name] for name in (MODALITY, FIELD) if line[name] is not None}
-        known = {name: told(line[name]) for name in line if name not in KEY}
-        known = {name: value for name, value in known.items() if value is not None}
-        return Hit(line[ID], float(cosine), labels, known)
+        return Hit.of(line, cosine)
 
     def rows_of_id(self, name: str) -> np.ndarray:
         """The rows that count and have this id."""

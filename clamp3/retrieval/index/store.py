@@ -232,17 +232,11 @@ def is_own(name: str) -> bool:
     return bool(_OWN.fullmatch(name))
 
 
-def check_sizes(folder: Path, segment: Segment) -> None:
-    """Raise DataError for a file that is missing or of another length than it was written.
+def check_size(path: Path, entry: FileEntry) -> None:
+    """Raise DataError where a file is of another length than it was written.
 
     FileNotFoundError passes: the index may have changed since its manifest was read.
     """
-    for name, entry in segment.files.items():
-        check_size(Path(folder) / segment.name / name, entry)
-
-
-def check_size(path: Path, entry: FileEntry) -> None:
-    """The same of one file."""
     size = path.stat().st_size
     if size != entry.size:
         raise DataError(f"{path}: {size} bytes, expected {entry.size}: damaged; {REBUILD}")

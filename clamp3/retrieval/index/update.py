@@ -201,10 +201,7 @@ class OldRows:
         """The place of the row with each key, -1 where there is none."""
         if not self.segments:
             return np.full(len(keys), -1, dtype=np.int64)
-        live = [
-            np.arange(segment.entry.rows) if segment.live is None else np.flatnonzero(segment.live)
-            for segment in self.segments
-        ]
+        live = [segment.rows_allowed() for segment in self.segments]
         own = [
             keys_of_rows(segment.rows)[rows]
             for segment, rows in zip(self.segments, live, strict=True)

@@ -135,10 +135,7 @@ def add_to_index(
 
 
 def delete_from_index(
-    folder: str | Path,
-    ids: Sequence[str] = (),
-    *,
-    where: Sequence[str | Condition] = (),
+    folder: str | Path, ids: Sequence[str] = (), *, where: Sequence[str | Condition] = ()
 ) -> int:
     """Delete the rows that have one of the ids, and that meet the conditions; returns how many.
 
@@ -166,19 +163,14 @@ def delete_from_index(
 def _rows_to_delete(
     index: Index, ids: Sequence[str], conditions: tuple[Condition, ...]
 ) -> list[np.ndarray]:
-    wanted, missing = dict.fromkeys(ids), dict.fromkeys(ids)
+    wanted, missing = set(ids), dict.fromkeys(ids)
     deleted = []
     for segment in index.segments:
-        allowed = segment.allowed(conditions)
-        found = np.ones(segment.entry.rows, dtype=bool) if allowed is None else allowed
-        rows = np.flatnonzero(found)
+        rows = segment.rows_allowed(conditions)
         if ids:
             names = segment.rows.column("id").to_pylist()
-            live = (
-                names if segment.live is None else [names[r] for r in np.flatnonzero(segment.live)]
-            )
-            for name in wanted.keys() & set(live):
-                missing.pop(name, None)
+            for row in segment.rows_allowed():
+                missing.pop(names[row], None)
             rows = np.array([row for row in rows if names[row] in wanted], dtype=np.int64)
         deleted.append(rows)
     if missing:

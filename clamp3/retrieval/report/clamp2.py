@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clamp3.errors import DataError
 from clamp3.retrieval.evaluation.comparison import shown_hit, with_interval
-from clamp3.retrieval.report.html import Html, element, note, section, table
+from clamp3.retrieval.report.html import Html, chance, element, note, section, table
 
 NAMES = {"clamp2": "CLaMP 2", "clamp3": "CLaMP 3"}
 SPLITS = {"test": "held-out", "train": "training"}
@@ -65,7 +65,7 @@ def _rows(models: dict, names: list[str], hit: str) -> Iterator[list]:
     for labels, found in _directions(models, names):
         cells = [*labels, found[0]["queries"], *_mrr(found)]
         cells += [f"{row[hit]:.3f}" for row in found]
-        yield [*cells, _chance(found[0], hit)]
+        yield [*cells, chance(found[0]["chance"][hit])]
 
 
 def _language_rows(models: dict, names: list[str]) -> Iterator[list]:
@@ -76,8 +76,4 @@ def _language_rows(models: dict, names: list[str]) -> Iterator[list]:
 
 
 def _mrr(found: list[dict]) -> list:
-    return [*(with_interval(row, "mrr") for row in found), _chance(found[0], "mrr")]
-
-
-def _chance(row: dict, name: str) -> Html:
-    return element("span", f"{row['chance'][name]:.3f}", class_="chance")
+    return [*(with_interval(row, "mrr") for row in found), chance(found[0]["chance"]["mrr"])]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from clamp3.errors import DataError
-from clamp3.retrieval.report.html import Html, element, note, section, table
+from clamp3.retrieval.report.html import Html, chance, note, section, table
 
 DIRECTIONS = {
     "text_to_audio": "text → recording",
@@ -40,14 +40,10 @@ def clap_section(path: Path) -> Html:
 def _line(name: str, row: dict, hits: list[str]) -> list[object]:
     cells: list[object] = [name]
     if "figures" in row:
-        found, chance, (low, high) = row["figures"]["mean"], row["chance"], row["intervals"]["mrr"]
-        cells += [f"{found['mrr']:.3f} [{low:.3f}, {high:.3f}]", _chance(chance["mrr"])]
+        found, level, (low, high) = row["figures"]["mean"], row["chance"], row["intervals"]["mrr"]
+        cells += [f"{found['mrr']:.3f} [{low:.3f}, {high:.3f}]", chance(level["mrr"])]
         for hit in hits:
-            cells += [f"{found[hit]:.3f}", _chance(chance[hit])]
+            cells += [f"{found[hit]:.3f}", chance(level[hit])]
     else:
         cells += [""] * (2 + 2 * len(hits))
-    return [*cells, f"{row['graded'][GRADED]:.3f}", _chance(row["graded"]["chance"][GRADED])]
-
-
-def _chance(value: float) -> Html:
-    return element("span", f"{value:.3f}", class_="chance")
+    return [*cells, f"{row['graded'][GRADED]:.3f}", chance(row["graded"]["chance"][GRADED])]

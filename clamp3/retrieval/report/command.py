@@ -1,12 +1,13 @@
 """What `clamp3 describe` does: the space of any tables or folders of embeddings, as a page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clamp3.config import SpaceConfig
 from clamp3.errors import ConfigError, DataError
 from clamp3.files import write_text
+from clamp3.retrieval.evaluation.figures import interval_text, some
 from clamp3.retrieval.keys import keys_of
 from clamp3.retrieval.metadata import Facts, facts_of, read_facts, read_scores
 from clamp3.retrieval.report.html import element, note, page
@@ -17,7 +18,6 @@ from clamp3.retrieval.vectors import Vectors, refuse_two_models
 
 TITLE = "A space of embeddings"
 MODALITY, COLLECTION = "modality", "collection"
-SHOWN = 3  # ids of each side where none agree
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ def describe_files(
     report = {"sources": [str(source) for source in sources], "by": by}
     report |= describe_space(parts, settings, seed=seed)
     report["refused"] = {
-        str(source): [{"file": file, "reason": reason} for file, reason in read.refused]
-        for source, read in zip(sources, reads, strict=True)
+        str(source): read.refusals for source, read in zip(sources, reads, strict=True)
     }
     if out is not None:
         about = note("Embeddings: ", ", ".join(report["sources"]), f". Pieces are told by {by}.")
@@ -96,13 +95,9 @@ def _tables(known: Known, names: Sequence[str]) -> list[dict[str, Facts]]:
         if not any(facts_of(names, [table])):
             raise DataError(
                 f"{path}: nothing about any of these pieces: the embeddings have ids such as "
-                f"{_some(names)}, it has such as {_some(table)}"
+                f"{some(names)}, it has such as {some(table)}"
             )
     return [table for _, table in read]
-
-
-def _some(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in [*dict.fromkeys(names)][:SHOWN])
 
 
 def _by_modality(source: Path | str, vectors: Vectors) -> list[tuple[str, Vectors]]:
@@ -191,9 +186,10 @@ def _pair_lines(report: dict) -> list[str]:
     found = ["", f"{head} {'95 % interval':>19} {'at random':>10}"]
     for pair in report["pairs"]:
         name = f"{pair['first']} – {pair['second']}"
+        ends = interval_text(pair.get("alignment_interval"))
         found.append(
             f"{name:<24} {pair['gap']:>8.4f} {pair['gap_by_chance']:>8.4f} {pair['pairs']:>8} "
-            f"{_number(pair.get('alignment')):>10} {_ends(pair.get('alignment_interval')):>19} "
+            f"{_number(pair.get('alignment')):>10} {ends:>19} "
             f"{_number(pair.get('alignment_unmatched')):>10}".rstrip()
         )
     return found
@@ -208,7 +204,7 @@ def _purity_lines(report: dict) -> list[str]:
                 name = f"{column}: {one['asking']} → {one['among']}"
                 found.append(
                     f"{name:<40} {told['queries']:>8} {told['share']:>8.4f} "
-                    f"{_ends(told['interval']):>19} {told['chance']:>8.4f}"
+                    f"{interval_text(told['interval']):>19} {told['chance']:>8.4f}"
                 )
     if not found:
         return []
@@ -222,7 +218,3 @@ def _purity_lines(report: dict) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-def _ends(interval: Sequence[float] | None) -> str:
-    return f"{interval[0]:.4f} … {interval[1]:.4f}" if interval else ""

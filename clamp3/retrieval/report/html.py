@@ -78,6 +78,11 @@ def note(*content: object) -> Html:
     return element("p", *content, class_="note")
 
 
+def chance(value: float | None) -> Html:
+    """What chance gives, fainter than the figure beside it; empty where it is not known."""
+    return element("span", "" if value is None else f"{value:.3f}", class_="chance")
+
+
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], *, texts: int = 1) -> Html:
     """A table that scrolls sideways on a small screen; the first `texts` columns are text."""
 

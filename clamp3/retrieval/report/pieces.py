@@ -22,9 +22,7 @@ def examples_section(
     """
     if field is None or not {"text", "abc"} <= tables.keys():
         return Html("")
-    texts = tables["text"]
-    asked = [row for row, name in enumerate(texts.labels["field"]) if name == field]
-    found = choose_examples(texts.take(asked), tables["abc"], count)
+    found = choose_examples(tables["text"].labelled("field", field), tables["abc"], count)
     return section(
         "Retrieved examples",
         note(

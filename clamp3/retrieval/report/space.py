@@ -10,6 +10,7 @@ from clamp3.retrieval.metadata import Facts, first_values, score_facts
 from clamp3.retrieval.report import plots
 from clamp3.retrieval.report.html import (
     Html,
+    chance,
     element,
     figure,
     figures,
@@ -168,10 +169,10 @@ def _pair_table(found: dict) -> Html:
         [
             f"{pair['first']} – {pair['second']}",
             _number(pair["gap"]),
-            _faint(pair["gap_by_chance"]),
+            chance(pair["gap_by_chance"]),
             pair["pairs"],
             _with_interval(pair.get("alignment"), pair.get("alignment_interval")),
-            _faint(pair.get("alignment_unmatched")),
+            chance(pair.get("alignment_unmatched")),
             "" if pair.get("gap_share") is None else f"{pair['gap_share']:.0%}",
         ]
         for pair in found["pairs"]
@@ -218,7 +219,7 @@ def _purity_table(found: dict) -> Html:
             one["among"],
             one["purity"][column]["queries"],
             _with_interval(one["purity"][column]["share"], one["purity"][column]["interval"]),
-            _faint(one["purity"][column]["chance"]),
+            chance(one["purity"][column]["chance"]),
         ]
         for column in found["columns"]
         for one in found["directions"]
@@ -278,7 +279,3 @@ def _number(value: float | None) -> str:
 
 def _with_interval(value: float | None, ends: Sequence[float] | None) -> str:
     return _number(value) + (f" ({ends[0]:.3f} … {ends[1]:.3f})" if ends else "")
-
-
-def _faint(value: float | None) -> Html:
-    return element("span", _number(value), class_="chance")

@@ -14,7 +14,7 @@ from clamp3.retrieval.evaluation.comparison import (
 )
 from clamp3.retrieval.evaluation.figures import GAIN
 from clamp3.retrieval.report import plots
-from clamp3.retrieval.report.html import Html, element, figure, note, section, table
+from clamp3.retrieval.report.html import Html, chance, figure, note, section, table
 
 
 def retrieval_section(evaluation: dict) -> Html:
@@ -27,9 +27,11 @@ def retrieval_section(evaluation: dict) -> Html:
     rows = []
     for row in rows_of(evaluation):
         cells = [row_name(row), row["queries"], row["references"], with_interval(row, "mrr")]
-        cells.append(_chance(row, "mrr"))
+        level = row["chance"]
+        cells.append(chance(level["mrr"]))
         for name in (*hits, GAIN):
-            cells += [f"{row[name]:.3f}", _chance(row, name)] if _is_open(row, name) else ["", ""]
+            told = [f"{row[name]:.3f}", chance(level[name])]
+            cells += told if _is_open(row, name) else ["", ""]
         rows.append([*cells, f"{row['median_rank']:g}"])
     return section(
         "Held-out retrieval",
@@ -76,12 +78,12 @@ def comparison_section(comparison: dict) -> Html:
 def _languages(evaluation: dict) -> Html:
     """MRR by the language of the query, where there are several."""
     lines = [
-        [row_name(row), name, part["queries"], with_interval(part, "mrr"), _chance(part, "mrr")]
+        [row_name(row), name, part["queries"], with_interval(part, "mrr"), chance(level["mrr"])]
         for row in rows_of(evaluation)
         for name, part in row.get("languages", {}).items()
+        for level in [part["chance"]]
     ]
-    head = ["direction", "language", "queries", "MRR [95 %]", "chance"]
-    return table(head, lines) if lines else Html("")
+    return table(["direction", "language", "queries", "MRR [95 %]", "chance"], lines)
 
 
 def _is_open(row: dict, name: str) -> bool:
@@ -122,20 +124,11 @@ def _count_rows(counts: dict) -> Iterator[dict]:
     """One row for each collection and modality; rejects by `stage kind`."""
     for collection, books in counts.items():
         for modality, row in books.items():
-            if not isinstance(row, dict) or not {"in", "out", "rejected"} <= row.keys():
-                continue
-            if row["in"]:
+            is_book = isinstance(row, dict) and {"in", "out", "rejected"} <= row.keys()
+            if is_book and row["in"]:
                 rejected = {
                     f"{stage} {kind}": count
                     for stage, kinds in row["rejected"].items()
                     for kind, count in kinds.items()
                 }
-                yield row | {
-                    "collection": collection,
-                    "modality": modality,
-                    "rejected": rejected,
-                }
-
-
-def _chance(row: dict, name: str) -> Html:
-    return element("span", f"{row['chance'][name]:.3f}", class_="chance")
+                yield row | {"collection": collection, "modality": modality, "rejected": rejected}

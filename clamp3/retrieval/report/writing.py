@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -47,30 +48,25 @@ def write_report(
     field = _text_field(evaluation)
     tables = _tables(results / "embeddings" / "clamp3" / COLLECTION)
     pieces = _pieces(data / "manifests")
+    reader = PieceReader(root)
     parts = [
         element("h1", TITLE),
         _introduction(evaluation, data),
         retrieval_section(evaluation) if evaluation else "",
         comparison_section(comparison) if comparison else "",
-        examples_section(
-            tables,
-            pieces,
-            PieceReader(root),
-            field=field,
-            count=settings.examples,
-        ),
+        examples_section(tables, pieces, reader, field=field, count=settings.examples),
         space_section(
             _one_text_each(tables, field),
             pieces,
-            PieceReader(root),
+            reader,
             settings.space,
             catalog=_catalog(data / "catalog", pieces, settings),
         ),
-        _clap(results / "evaluation" / "clap_musicgen.json"),
-        _clamp2(results / "evaluation" / "clamp2.json"),
+        _of_file(clap_section, results / "evaluation" / "clap_musicgen.json"),
+        _of_file(clamp2_section, results / "evaluation" / "clamp2.json"),
         _curves(results / "metrics"),
-        _counts(data / "manifests" / "counts.json"),
-        _summaries(data / "summaries" / "summaries.json"),
+        _of_file(_counts, data / "manifests" / "counts.json"),
+        _of_file(summaries_section, data / "summaries" / "summaries.json"),
         _parameters(params),
     ]
     write_text(out, page(TITLE, *parts))
@@ -81,12 +77,8 @@ def _evaluation(results: Path, name: str) -> dict | None:
     return read_evaluation(path) if path.exists() else None
 
 
-def _clap(path: Path) -> Html:
-    return clap_section(path) if path.exists() else Html("")
-
-
-def _clamp2(path: Path) -> Html:
-    return clamp2_section(path) if path.exists() else Html("")
+def _of_file(section_of: Callable[[Path], Html], path: Path) -> Html:
+    return section_of(path) if path.exists() else Html("")
 
 
 def _tables(folder: Path) -> dict[str, Vectors]:
@@ -120,16 +112,14 @@ def _one_text_each(tables: dict[str, Vectors], field: str | None) -> dict[str, V
     """The tables with no more than the texts of that field."""
     if field is None or "text" not in tables:
         return tables
-    fields = tables["text"].labels["field"]
-    rows = [row for row, name in enumerate(fields) if name == field]
-    return tables | {"text": tables["text"].take(rows)}
+    return tables | {"text": tables["text"].labelled("field", field)}
 
 
 def _introduction(evaluation: dict | None, data: Path) -> Html:
-    lines = [
+    told = (
         "Text, scores, performances and recordings as vectors in one space: how well each finds "
         "the others among pieces that no training has seen."
-    ]
+    )
     about = []
     if evaluation:
         prints = dict.fromkeys(evaluation["fingerprints"].values())
@@ -137,7 +127,7 @@ def _introduction(evaluation: dict | None, data: Path) -> Html:
     renderers = _renderers(data / "features")
     if renderers:
         about.append(joined(["Sound of the recordings: ", ", ".join(renderers), ". "]))
-    return joined([element("p", *lines), note(*about) if about else ""])
+    return joined([element("p", told), note(*about) if about else ""])
 
 
 def _renderers(features: Path) -> list[str]:
@@ -177,13 +167,7 @@ def _losses(path: Path) -> dict[str, tuple[list[float], list[float]]]:
 
 
 def _counts(path: Path) -> Html:
-    return (
-        counts_section(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Html("")
-    )
-
-
-def _summaries(path: Path) -> Html:
-    return summaries_section(path) if path.exists() else Html("")
+    return counts_section(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _parameters(params: dict | None) -> Html:

@@ -7,7 +7,8 @@ from itertools import product
 import numpy as np
 
 from clamp3.config import SpaceConfig
-from clamp3.retrieval.evaluation.intervals import LEVEL, Interval
+from clamp3.retrieval.evaluation.figures import rounded, rounded_interval
+from clamp3.retrieval.evaluation.intervals import LEVEL
 from clamp3.retrieval.metadata import TITLE, Facts, telling_columns
 from clamp3.retrieval.space.maps import sample_rows
 from clamp3.retrieval.space.neighbours import (
@@ -27,7 +28,6 @@ from clamp3.retrieval.space.shape import (
 )
 from clamp3.retrieval.vectors import Vectors
 
-DIGITS = 6
 COLUMNS_FOUND = 6  # at most, where none are asked for
 
 
@@ -110,8 +110,8 @@ def _of_part(part: Part, whole: int) -> dict:
         "embeddings": whole,
         "computed_from": len(part.keys),
         "width": int(embeddings.shape[1]),
-        "uniformity": _rounded(uniformity(embeddings)),
-        "effective_dimension": _rounded(effective_dimension(embeddings)),
+        "uniformity": rounded(uniformity(embeddings)),
+        "effective_dimension": rounded(effective_dimension(embeddings)),
     }
 
 
@@ -121,16 +121,16 @@ def _of_pair(first: Part, second: Part, seed: int) -> dict:
     report = {
         "first": first.name,
         "second": second.name,
-        "gap": _rounded(gap.distance),
-        "gap_by_chance": _rounded(gap.by_chance),
+        "gap": rounded(gap.distance),
+        "gap_by_chance": rounded(gap.by_chance),
         "pairs": found.pairs if found else 0,
     }
     if found:
         report |= {
-            "alignment": _rounded(found.distance),
-            "alignment_interval": _rounded_interval(found.interval),
-            "alignment_unmatched": _rounded(found.unmatched),
-            "gap_share": _rounded(found.gap_share),
+            "alignment": rounded(found.distance),
+            "alignment_interval": rounded_interval(found.interval),
+            "alignment_unmatched": rounded(found.unmatched),
+            "gap_share": rounded(found.gap_share),
         }
     return report
 
@@ -158,8 +158,8 @@ def _of_direction(asking: Part, among: Part, found: Neighbours) -> dict:
     return {
         "asking": asking.name,
         "among": among.name,
-        "hubness": _rounded(skewness(counts)),
-        "never_near": _rounded(np.mean(counts == 0)),
+        "hubness": rounded(skewness(counts)),
+        "never_near": rounded(np.mean(counts == 0)),
     }
 
 
@@ -172,9 +172,9 @@ def _purities(
         one = purity(found, (asking.keys, among.keys), values, seed=seed)
         if one:
             told[name] = {
-                "share": _rounded(one.share),
-                "interval": _rounded_interval(one.interval),
-                "chance": _rounded(one.chance),
+                "share": rounded(one.share),
+                "interval": rounded_interval(one.interval),
+                "chance": rounded(one.chance),
                 "queries": one.queries,
             }
     return told
@@ -204,16 +204,8 @@ def _neighbour(among: Part, row: int, cosine: float, own: Facts) -> dict:
     return {
         "id": among.vectors.ids[row],
         "title": among.title(row),
-        "similarity": _rounded(cosine),
+        "similarity": rounded(cosine),
         "shared": {
             name: value for name, value in own.items() if among.facts[row].get(name) == value
         },
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(float(value), DIGITS)
-
-
-def _rounded_interval(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [round(end, DIGITS) for end in interval]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clamp3.randomness import stable_hash
-from clamp3.retrieval.space.shape import directions
+from clamp3.retrieval.vectors import unit_rows
 
 OTHER = "other"
 PERPLEXITY = 30  # about how many neighbours of a point count, as published
@@ -28,7 +28,7 @@ def principal_map(embeddings: np.ndarray) -> SpaceMap:
 
     The sign of an axis is fixed: its largest weight is positive. Axes without variance are 0.
     """
-    unit = directions(embeddings)
+    unit = unit_rows(embeddings)
     centred = unit - unit.mean(axis=0)
     _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
     points, shares = np.zeros((len(unit), 2)), [0.0, 0.0]
@@ -39,7 +39,7 @@ def principal_map(embeddings: np.ndarray) -> SpaceMap:
     return SpaceMap(points, (shares[0], shares[1]))
 
 
-def neighbour_map(embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def neighbour_map(embeddings: np.ndarray) -> np.ndarray:
     """Points [N, 2] by t-SNE: what is near in the space is near on the map.
 
     Distances between groups and sizes of groups mean nothing. It starts from the principal axes, so
@@ -60,10 +60,10 @@ def neighbour_map(embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
         init=(start / spread * START_SPREAD).astype(np.float32),
         learning_rate="auto",
         method="exact" if len(start) <= EXACT_ROWS else "barnes_hut",
-        random_state=seed,
+        random_state=0,
     )
     with threadpool_limits(1):  # sums of several threads come in any order
-        return made.fit_transform(directions(embeddings)).astype(np.float64)
+        return made.fit_transform(unit_rows(embeddings)).astype(np.float64)
 
 
 def without_group_means(embeddings: np.ndarray, groups: Sequence[str]) -> np.ndarray:
@@ -72,7 +72,7 @@ def without_group_means(embeddings: np.ndarray, groups: Sequence[str]) -> np.nda
     What is left is how pieces differ inside a modality; without this the distance between the
     modalities fills the first axis.
     """
-    unit = directions(embeddings)
+    unit = unit_rows(embeddings)
     names = np.asarray(groups)
     for name in np.unique(names):
         unit[names == name] -= unit[names == name].mean(axis=0)

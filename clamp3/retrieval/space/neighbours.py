@@ -8,7 +8,8 @@ import numpy as np
 from clamp3.randomness import stable_hash
 from clamp3.retrieval.evaluation.examples import SIMILARITY_DIGITS
 from clamp3.retrieval.evaluation.intervals import Interval, mean_intervals
-from clamp3.retrieval.space.shape import BLOCK_NUMBERS, directions
+from clamp3.retrieval.space.shape import BLOCK_NUMBERS
+from clamp3.retrieval.vectors import unit_rows
 
 NOBODY = -1
 
@@ -49,7 +50,7 @@ def find_neighbours(
     References with the query's own key are left out: a piece is no neighbour of itself, nor of
     its own performance. Cosines equal to six digits stand in the order of the rows.
     """
-    x, y = directions(queries), directions(references)
+    x, y = unit_rows(queries), unit_rows(references)
     codes = _codes([*keys[0], *keys[1]])
     asked, own = codes[: len(x)], codes[len(x) :]
     rows = np.full((len(x), count), NOBODY)

@@ -12,6 +12,7 @@ import numpy as np
 from clamp3.errors import DataError
 from clamp3.retrieval.evaluation.intervals import Interval, mean_intervals
 from clamp3.retrieval.keys import NO_KEY, group
+from clamp3.retrieval.vectors import unit_rows
 
 BLOCK_NUMBERS = 2**22  # of a matrix of distances held at once: 32 MiB
 SHARPNESS = 2.0  # t of uniformity's kernel exp(-t d²), as published
@@ -45,13 +46,6 @@ class Alignment:
     pairs: int
 
 
-def directions(embeddings: np.ndarray) -> np.ndarray:
-    """The rows [N, D] scaled to length 1, as float64; rows of zeros stay zero."""
-    rows = np.asarray(embeddings, dtype=np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths == 0, 1, lengths)
-
-
 def modality_gap(first: np.ndarray, second: np.ndarray) -> Gap:
     """The distance between the centroids of two sets [N, D] and [M, D].
 
@@ -60,7 +54,7 @@ def modality_gap(first: np.ndarray, second: np.ndarray) -> Gap:
     """
     if not len(first) or not len(second):
         raise DataError(f"a gap between {len(first)} and {len(second)} embeddings: expected some")
-    x, y = directions(first), directions(second)
+    x, y = unit_rows(first), unit_rows(second)
     both = np.concatenate([x, y])
     spread = ((both - both.mean(axis=0)) ** 2).sum() / max(1, len(both) - 1)
     chance = np.sqrt((1 / len(x) + 1 / len(y)) * spread)
@@ -87,7 +81,7 @@ def alignment(
     rows = np.flatnonzero(groups.queries != NO_KEY)
     if not len(rows):
         return None
-    x, y = directions(first)[rows], directions(second)
+    x, y = unit_rows(first)[rows], unit_rows(second)
     members = groups.members()
     means = np.stack([y[member].mean(axis=0) for member in members])
     squares = np.array([(y[member] ** 2).sum(axis=1).mean() for member in members])
@@ -114,7 +108,7 @@ def uniformity(embeddings: np.ndarray) -> float | None:
 
     Source: Wang and Isola 2020 (t = 2).
     """
-    x = directions(embeddings)
+    x = unit_rows(embeddings)
     if len(x) < 2:
         return None
     squares, total = (x**2).sum(axis=1), 0.0
@@ -133,7 +127,7 @@ def effective_dimension(embeddings: np.ndarray) -> float:
 
     D where all directions vary alike, 1 where everything lies on a line, 0 where nothing varies.
     """
-    x = directions(embeddings)
+    x = unit_rows(embeddings)
     if not len(x):
         return 0.0
     centred = x - x.mean(axis=0)

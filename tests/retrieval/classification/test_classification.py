@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from retrieval.commands import run
 from sklearn.metrics import f1_score
-from typer.testing import CliRunner
 
-from clamp3.cli import app
 from clamp3.errors import CheckpointError, ConfigError, DataError
 from clamp3.retrieval.classification.probes import Probe, load_probe, save_probe, standardisation
 from clamp3.retrieval.classification.scoring import (
@@ -37,13 +36,6 @@ def data(per_class: int = 12, classes: int = 3, width: int = 5, spread: float = 
     ids = [f"{label}_{number}" for number, label in enumerate(labels)]
     origin = Origin("f" * 64, "s" * 64, "abc", "")
     return Labelled(Vectors(ids, np.array(rows, np.float32) + 3, origin), labels)
-
-
-def run(*words: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture

@@ -7,11 +7,10 @@ import pytest
 import torch
 from models.formula import m3_model
 from repository import ROOT
+from retrieval.commands import run
 from retrieval.workplace import performance, score, tiny_model
-from typer.testing import CliRunner
 
 from clamp3 import load_model
-from clamp3.cli import app
 from clamp3.config import load_params
 from clamp3.errors import ConfigError
 from clamp3.files import write_json
@@ -126,31 +125,26 @@ def test_an_m3_has_no_adapter(place: Path, tmp_path: Path):
         load_model(tmp_path / "m3", adapter=place / "abc")
 
 
-def run(*words: object) -> tuple[int, str]:
-    done = CliRunner().invoke(app, list(map(str, words)))
-    return done.exit_code, done.output
-
-
 def test_on_the_command_line_adapters_are_named_one_by_one(place: Path, tmp_path: Path):
     options = ["--model", place / "model", "--adapter", f"abc={place / 'abc'}"]
     options += ["--adapter", f"mtf={place / 'mtf'}", "--device", "cpu"]
     table = tmp_path / "all.parquet"
-    code, said = run("embed", place / "music", table, *options, "--workers", 0)
-    assert code == 0, said
+    done = run("embed", place / "music", table, *options, "--workers", 0)
+    assert done.exit_code == 0, done.output
     found = read_vectors(table)
     expected = embedded(place, {"abc": place / "abc", "mtf": place / "mtf"})
     for key, vector in zip(found.ids, found.embeddings, strict=True):
         np.testing.assert_array_equal(vector, expected[key])
-    code, said = run("search", place / "music/1.abc", table, *options, "--top-k", 1)
-    assert code == 0, said
-    assert said.splitlines()[-1].startswith("1\t1.0000\t1.abc")
+    done = run("search", place / "music/1.abc", table, *options, "--top-k", 1)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1].startswith("1\t1.0000\t1.abc")
     (tmp_path / "labels.txt").write_text("reel\njig\n")
     labels = ["--labels", tmp_path / "labels.txt"]
-    code, said = run("zero-shot", place / "music/1.abc", *labels, *options)
-    assert code == 0, said
-    code, said = run("search", "a reel", table, "--model", place / "model", "--adapter", "x=y")
-    assert code == 1
-    assert "adapter x=y: expected one of abc, mtf" in said
+    done = run("zero-shot", place / "music/1.abc", *labels, *options)
+    assert done.exit_code == 0, done.output
+    done = run("search", "a reel", table, "--model", place / "model", "--adapter", "x=y")
+    assert done.exit_code == 1
+    assert "adapter x=y: expected one of abc, mtf" in done.output
 
 
 def test_what_an_adapter_was_trained_for_is_recorded(place: Path, tmp_path: Path):

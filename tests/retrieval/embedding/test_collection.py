@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from repository import ROOT
 from retrieval.workplace import Workplace, score
 
-from clamp3.config import EmbedConfig, LoraConfig
+from clamp3.config import EmbedConfig, load_params
 from clamp3.data.rejected import read_rejected
 from clamp3.errors import CheckpointError, DataError
 from clamp3.files import write_jsonl
@@ -49,9 +50,8 @@ def test_a_table_for_each_collection_and_modality(workplace: Workplace, tiny: Lo
     assert abc.ids == sorted(f"pdmx/Qm{n}" for n in range(12))
     assert (abc.origin.modality, abc.origin.collection) == ("abc", "pdmx")
     assert abc.origin.fingerprint == abc.origin.space == load_clamp(workplace.model).fingerprint
-    expected = embed_pieces(
-        tiny, "abc", [score(int(name.removeprefix("pdmx/Qm"))) for name in abc.ids]
-    )
+    pieces = [score(int(name.removeprefix("pdmx/Qm"))) for name in abc.ids]
+    expected = embed_pieces(tiny, "abc", pieces)
     np.testing.assert_allclose(abc.embeddings, expected, atol=1e-6)
     assert len(read_vectors(folder / "pdmx/audio.parquet").ids) == 4
     assert read_rejected(folder / "rejected.parquet") == []
@@ -72,9 +72,8 @@ def test_texts_by_field_and_none_for_fields_without_text(workplace: Workplace, t
 
 def test_the_columns_are_plain_lists_of_floats(workplace: Workplace):
     path = embed(workplace) / "pdmx/abc.parquet"
-    assert (
-        str(pq.read_schema(path).field("embedding").type) == "fixed_size_list<element: float>[16]"
-    )
+    kind = pq.read_schema(path).field("embedding").type
+    assert str(kind) == "fixed_size_list<element: float>[16]"
     column = pq.ParquetFile(path).metadata.row_group(0).column(1)
     assert column.compression == "UNCOMPRESSED"
     assert column.encodings == ("PLAIN", "RLE") or "RLE_DICTIONARY" not in column.encodings
@@ -106,9 +105,8 @@ def test_a_table_of_failures_fails_but_the_others_are_written(workplace: Workpla
     rows = [{"id": "wikimt_x/0", "filepaths": ["bad.abc"], "analysis": "a reel"}]
     (workplace.root / "bad.abc").write_text(" ", encoding="utf-8")
     write_jsonl(workplace.manifests[3], rows)
-    with pytest.raises(
-        DataError, match=r"nothing could be embedded of wikimt_x abc.*empty_file: 1"
-    ):
+    message = r"nothing could be embedded of wikimt_x abc.*empty_file: 1"
+    with pytest.raises(DataError, match=message):
         embed(workplace)
     assert len(read_vectors(workplace.embeddings / "clamp3/pdmx/abc.parquet").ids) == 12
 
@@ -142,21 +140,7 @@ def test_a_flipped_bit_of_the_weights_is_found(workplace: Workplace):
 def test_an_adapter_changes_its_modality_and_no_other_is_written(workplace: Workplace):
     torch.manual_seed(0)
     model = load_clamp(workplace.model).model
-    settings = {"epochs": 1, "batch_size": 1, "learning_rate": 1.0, "warmup_steps": 0}
-    settings |= {"weight_decay": 0.0, "gradient_clip": 1.0, "precision": "fp32", "threads": 1}
-    settings |= {"steps": None, "accumulate": 1, "schedule": "constant", "processes": 1, "nodes": 1}
-    settings |= {"gradient_checkpointing": False, "compile": False, "evaluate_by": "loss"}
-    settings |= {"explosion_factor": None, "keep_checkpoints": 0, "tracker": None, "workers": 0}
-    lora = LoraConfig(
-        rank=2,
-        alpha=4,
-        dropout=0.0,
-        targets=("query",),
-        text_dropout="none",
-        guard={"abc": None, "mtf": None, "pieces": 2, "max_fall": 0.1, "action": "none"},
-        training=settings | {"patience_epochs": None, "dropout": 0.0, "keep": "last"},
-    )
-    add_lora(model, lora)
+    add_lora(model, load_params(ROOT / "params.yaml").lora)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight)

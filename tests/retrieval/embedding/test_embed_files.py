@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from retrieval.commands import run
 from retrieval.deadly_reader import DeadlyReader
 from retrieval.folders import fill_folder
 from retrieval.workplace import performance, score, tiny_model
-from typer.testing import CliRunner
 
 from clamp3 import load_model
-from clamp3.cli import app
 from clamp3.errors import ConfigError, FormatError
 from clamp3.models.checkpoints import LoadedClamp, save_checkpoint
 from clamp3.retrieval.embedding import files as embed_files
@@ -55,13 +54,6 @@ def embedder(folder: Path, **options: object) -> Embedder:
 
 def by_id(found: object) -> dict[str, np.ndarray]:
     return dict(zip(found.ids, found.embeddings, strict=True))
-
-
-def run(*words: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stderr
 
 
 def check_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
@@ -113,7 +105,7 @@ def test_processes_that_compute_side_by_side(
 ):
     monkeypatch.setattr(embed_files, "GROUP_FILES", 10)
     words = ["embed", music, tmp_path / "o.parquet", "--model", model_folder, "--device", "cpu"]
-    code, said = run(*words, "--processes", 2, "--workers", 1)
+    code, _, said = run(*words, "--processes", 2, "--workers", 1)
     assert code == 0
     assert f"{5 * COUNT + 2} in, {5 * COUNT} out, 2 rejected" in said
     check_same(of_table(tmp_path / "o.parquet"), plain)
@@ -181,11 +173,7 @@ class Counted:
 
 
 def test_a_killed_table_goes_on(
-    music: Path,
-    model_folder: Path,
-    plain: dict,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    music: Path, model_folder: Path, plain: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     out, parts = tmp_path / "o.parquet", tmp_path / "o.parquet.parts"
     words = ["embed", music, out, "--model", model_folder, "--device", "cpu", "--workers", 0]
@@ -201,11 +189,7 @@ def test_a_killed_table_goes_on(
 
 
 def test_a_killed_tree_goes_on(
-    music: Path,
-    model_folder: Path,
-    plain: dict,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    music: Path, model_folder: Path, plain: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     out = tmp_path / "tree"
     words = ["embed", music, out, "--model", model_folder, "--format", "npy", "--device", "cpu"]
@@ -287,7 +271,7 @@ def test_temporal_tables_and_trees(few: Path, model_folder: Path, tmp_path: Path
         np.testing.assert_allclose(np.load(tmp_path / "t" / names[row["id"]])[0], features, 1e-5)
     frames = np.load(few / "part 1/1f.npy")
     assert found.embeddings[found.ids.index("part 1/1f.npy")].shape == (len(frames) + 2, 64)
-    code, said = run("search", "a reel", tmp_path / "t.parquet", "--model", model_folder)
+    code, _, said = run("search", "a reel", tmp_path / "t.parquet", "--model", model_folder)
     assert code == 1
     assert "temporal features" in said
 
@@ -297,14 +281,12 @@ def test_a_tree_can_be_searched_and_lies_where_its_inputs_do(
 ):
     words = ["--model", model_folder, "--device", "cpu"]
     assert run("embed", few, few / "out", *words, "--format", "npy")[0] == 0
-    code, said = run("embed", few, few / "out", *words, "--format", "npy")
+    code, _, said = run("embed", few, few / "out", *words, "--format", "npy")
     assert code == 0
     assert "17 in, 15 out, 2 rejected" in said  # its own outputs are no inputs
-    result = CliRunner().invoke(
-        app, ["search", "a reel", str(few / "out"), *map(str, words), "--top-k", "3"]
-    )
-    assert result.exit_code == 0
-    assert len(result.stdout.splitlines()) == 3
+    code, said, _ = run("search", "a reel", few / "out", *words, "--top-k", 3)
+    assert code == 0
+    assert len(said.splitlines()) == 3
 
 
 def test_a_rejected_file_leaves_no_old_vector(few: Path, model_folder: Path, tmp_path: Path):
@@ -312,7 +294,7 @@ def test_a_rejected_file_leaves_no_old_vector(few: Path, model_folder: Path, tmp
     run("embed", few, tmp_path / "o", *words)
     assert (tmp_path / "o/part 0/0m.npy").exists()
     (few / "part 0/0m.mid").write_bytes(b"MThd\x00\x00")
-    assert "17 in, 14 out, 3 rejected" in run("embed", few, tmp_path / "o", *words)[1]
+    assert "17 in, 14 out, 3 rejected" in run("embed", few, tmp_path / "o", *words).stderr
     assert not (tmp_path / "o/part 0/0m.npy").exists()
 
 
@@ -481,7 +463,7 @@ def test_reading_ahead_stops_and_ends():
     ],
 )
 def test_what_is_wrong_with_options(few: Path, model_folder: Path, words: list, message: str):
-    code, said = run("embed", few, few / "o.parquet", "--model", model_folder, *words)
+    code, _, said = run("embed", few, few / "o.parquet", "--model", model_folder, *words)
     assert code == 1
     assert message in said
     assert "Traceback" not in said

@@ -98,10 +98,18 @@ def check(found: np.ndarray, recorded: dict, name: str, atol: float) -> Iterator
         yield name
 
 
-@pytest.mark.parametrize(
-    ("letter", "form"),
-    [("B", "parquet"), ("B", "npy"), ("A", "npy")],
-)
+def check_all(found: dict[str, np.ndarray], recorded: dict, script: str, temporal: bool) -> set:
+    """The names of a script's outputs, which all have to be there."""
+    checked = {
+        name
+        for stem, array in found.items()
+        for name in check(array, recorded, f"{script}/{stem}", HIDDEN if temporal else GLOBAL)
+    }
+    assert checked == {n.split("@")[0] for n in recorded if n.startswith(f"{script}/")}
+    return checked
+
+
+@pytest.mark.parametrize(("letter", "form"), [("B", "parquet"), ("B", "npy"), ("A", "npy")])
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_recorded_output(
     recordings: Callable, model: Callable, tmp_path: Path, script: str, letter: str, form: str
@@ -113,13 +121,7 @@ def test_every_recorded_output(
     words += ["--device", "cpu", *(["--temporal"] if temporal else [])]
     said = run(*words)
     found = found_in(out)
-    checked = {
-        name
-        for stem, array in found.items()
-        for name in check(array, recorded, f"{script}/{stem}", HIDDEN if temporal else GLOBAL)
-    }
-    expected = {name.split("@")[0] for name in recorded if name.startswith(f"{script}/")}
-    assert checked == expected
+    check_all(found, recorded, script, temporal)
     missing = {path.stem for path in inputs.iterdir()} - set(found)
     listing = tmp_path / ("out.rejected.tsv" if form == "parquet" else "out/rejected.tsv")
     rows = [line.split("\t")[:2] for line in listing.read_text().splitlines()[1:]]
@@ -156,27 +158,15 @@ def test_a_real_checkpoint_all_the_way(goldens: Path, tmp_path: Path, form: str)
     np.save(music / "20.npy", arrays["input/20.npy"])
     words = ["--text-model", goldens / "models/tokenizer", "--text-heads", "4"]
     for kind in ("clamp3", "m3"):
-        run(
-            "import-weights",
-            *folder.glob(f"weights_{kind}_*.pth"),
-            "--out",
-            tmp_path / kind,
-            *words,
-        )
+        weights = folder.glob(f"weights_{kind}_*.pth")
+        run("import-weights", *weights, "--out", tmp_path / kind, *words)
     for script, (kind, temporal) in SCRIPTS.items():
         if kind == "clamp2":
             continue
         out = tmp_path / (f"{script}.parquet" if form == "parquet" else script)
         words = ["embed", music, out, "--model", tmp_path / kind, "--format", form]
         run(*words, *(["--temporal"] if temporal else []))
-        found = found_in(out)
-        names = {name for name in arrays if name.startswith(f"{script}/")}
-        checked = {
-            name
-            for stem, array in found.items()
-            for name in check(array, arrays, f"{script}/{stem}", HIDDEN if temporal else GLOBAL)
-        }
-        assert checked == names
+        check_all(found_in(out), arrays, script, temporal)
 
 
 @pytest.mark.parametrize("script", ["clamp2_normalized", "clamp2_temporal"])
@@ -194,13 +184,8 @@ def test_a_published_clamp2_all_the_way(
     assert json.loads((tmp_path / "model/config.json").read_text())["kind"] == kind
     words = ["embed", inputs, tmp_path / "out", "--model", tmp_path / "model", "--format", "npy"]
     run(*words, "--device", "cpu", *(["--temporal"] if temporal else []))
-    checked = {
-        name
-        for stem, array in found_in(tmp_path / "out").items()
-        for name in check(array, recorded, f"{script}/{stem}", HIDDEN if temporal else GLOBAL)
-    }
+    checked = check_all(found_in(tmp_path / "out"), recorded, script, temporal)
     kinds = Counter(name.split("/")[1][0] + name.rpartition("_")[2] for name in checked)
-    assert checked == {n.split("@")[0] for n in recorded if n.startswith(f"{script}/")}
     assert min(kinds["sabc"], kinds["smtf"], kinds["tlong"]) > 0  # scores, performances, texts
 
 

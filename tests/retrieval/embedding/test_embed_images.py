@@ -7,11 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from models.blip import tiny_blip
 from PIL import Image
+from retrieval.commands import run
 from retrieval.workplace import score
-from typer.testing import CliRunner
 
 from clamp3 import load_model
-from clamp3.cli import app
 from clamp3.errors import ConfigError, FormatError
 from clamp3.models.captions import Captioner
 
@@ -82,30 +81,23 @@ def test_an_image_is_no_score_and_a_score_no_image(model_folder, folder, caption
         model.embed(image="cover.jpg")
 
 
-def command(*words):
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
 def test_the_command_embeds_and_searches_images(
     model_folder, folder, captioner, tmp_path, monkeypatch
 ):
     out = tmp_path / "vectors.parquet"
     words = ["embed", folder, out, "--model", model_folder, "--device", "cpu"]
-    done = command(*words, "--captioner", captioner)
+    done = run(*words, "--captioner", captioner)
     assert "6 in, 5 out, 1 rejected" in done.stderr
     table = pq.read_table(out).to_pydict()
     assert table["modality"] == ["abc", "text", "image", "image", "image"]
     query = [folder / "cover.jpg", out, "--model", model_folder, "--device", "cpu"]
-    found = command("search", *query, "--captioner", captioner, "--modality", "image").stdout
+    found = run("search", *query, "--captioner", captioner, "--modality", "image").stdout
     assert found.splitlines()[0].split("\t")[1:] == ["1.0000", "cover.jpg", "image"]
     assert len(found.splitlines()) == 3
     with monkeypatch.context() as patch:
         patch.setattr(Captioner, "describe", lambda *_: pytest.fail("computed again"))
-        command(*words, "--captioner", captioner)
-    refused = command("search", *query)
+        run(*words, "--captioner", captioner)
+    refused = run("search", *query)
     assert refused.exit_code == 1
     assert "--captioner" in refused.stderr
 
@@ -113,13 +105,13 @@ def test_the_command_embeds_and_searches_images(
 def test_another_captioner_computes_again(model_folder, folder, captioner, tmp_path):
     out = tmp_path / "vectors.parquet"
     words = ["embed", folder, out, "--model", model_folder, "--device", "cpu", "--captioner"]
-    command(*words, captioner)
+    run(*words, captioner)
     before = pq.read_table(out).to_pydict()
     other = tiny_blip(tmp_path / "other")
     settings = json.loads((other / "preprocessor_config.json").read_text(encoding="utf-8"))
     settings["image_mean"] = [0.1, 0.9, 0.2]
     (other / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    command(*words, other)
+    run(*words, other)
     after = pq.read_table(out).to_pydict()
     assert after["id"] == before["id"]
     assert after["embedding"][:2] == before["embedding"][:2]
@@ -129,8 +121,8 @@ def test_another_captioner_computes_again(model_folder, folder, captioner, tmp_p
 def test_processes_read_images(model_folder, folder, captioner, tmp_path):
     here, beside = tmp_path / "here.parquet", tmp_path / "beside.parquet"
     words = ["--model", model_folder, "--device", "cpu", "--captioner", captioner]
-    command("embed", folder, here, *words, "--workers", 0)
-    command("embed", folder, beside, *words, "--workers", 1)
+    run("embed", folder, here, *words, "--workers", 0)
+    run("embed", folder, beside, *words, "--workers", 1)
     assert pq.read_table(here).equals(pq.read_table(beside))
 
 

@@ -128,11 +128,7 @@ def test_temporal_features(model: Embedder):
             FormatError,
             "expected floats",
         ),
-        (
-            {"recording": np.full(9, np.nan), "sample_rate_hz": 24_000},
-            FormatError,
-            "NaN",
-        ),
+        ({"recording": np.full(9, np.nan), "sample_rate_hz": 24_000}, FormatError, "NaN"),
         ({"recording": b"RIFF"}, FormatError, "hold text, expected audio"),
         ({"features": np.zeros((3, 7), np.float32)}, FormatError, r"expected \[frames, 256\]"),
         ({"features": np.array(["a"])}, FormatError, "features"),

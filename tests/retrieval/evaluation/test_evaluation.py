@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,18 @@ def manifests(tmp_path: Path) -> list[Path]:
     return [tmp_path / f"{name}.jsonl" for name in held]
 
 
+@pytest.fixture
+def evaluated(embeddings: Path, manifests: list[Path], tmp_path: Path) -> Callable[..., dict]:
+    """`evaluate_model` of the above, or of other folders or manifests."""
+
+    def evaluate(
+        folders: Sequence[Path] = (embeddings,), held: Sequence[Path] = tuple(manifests)
+    ) -> dict:
+        return evaluate_model(folders, held, tmp_path / "out.json", SETTINGS)
+
+    return evaluate
+
+
 def plain_mrr(queries: Vectors, references: Vectors) -> float:
     def cosine(a: np.ndarray, b: np.ndarray) -> float:
         return float(a @ b) / float(np.linalg.norm(a) * np.linalg.norm(b))
@@ -93,10 +106,8 @@ def plain_mrr(queries: Vectors, references: Vectors) -> float:
     return float(np.mean(reciprocal))
 
 
-def test_every_direction_of_every_collection(
-    embeddings: Path, manifests: list[Path], tmp_path: Path
-):
-    found = evaluate_model([embeddings], manifests, tmp_path / "out.json", SETTINGS)
+def test_every_direction_of_every_collection(evaluated: Callable, tmp_path: Path):
+    found = evaluated()
     assert list(found["collections"]) == ["pdmx", "wikimt_x"]
     assert sorted(found["collections"]["pdmx"]) == sorted(
         f"{a}_to_{b}"
@@ -113,12 +124,8 @@ def test_every_direction_of_every_collection(
     assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == found
 
 
-def test_the_figures_are_those_of_a_plain_ranking(
-    embeddings: Path, manifests: list[Path], tmp_path: Path
-):
-    found = evaluate_model([embeddings], manifests, tmp_path / "out.json", SETTINGS)["collections"][
-        "pdmx"
-    ]
+def test_the_figures_are_those_of_a_plain_ranking(evaluated: Callable):
+    found = evaluated()["collections"]["pdmx"]
     asked = texts("pdmx", ("analysis", "scene")).take(range(0, 20, 2))
     scores = Vectors(ids(10), matrix(10, sum(map(ord, "pdmxabc"))), EMPTY)
     sounds = Vectors(ids(10)[3:7], matrix(4, 5), EMPTY)
@@ -134,58 +141,45 @@ def test_the_figures_are_those_of_a_plain_ranking(
 
 
 def test_an_adapters_folder_stands_before_its_models(
-    embeddings: Path, manifests: list[Path], tmp_path: Path
+    evaluated: Callable, embeddings: Path, tmp_path: Path
 ):
-    save(
-        tmp_path / "lora",
-        "abc",
-        Vectors(ids(10), matrix(10, 1), EMPTY),
-        fingerprint="x",
-    )
-    plain = evaluate_model([embeddings], manifests, tmp_path / "a.json", SETTINGS)
-    adapted = evaluate_model(
-        [tmp_path / "lora", embeddings], manifests, tmp_path / "b.json", SETTINGS
-    )
+    save(tmp_path / "lora", "abc", Vectors(ids(10), matrix(10, 1), EMPTY), fingerprint="x")
+    plain, adapted = evaluated(), evaluated([tmp_path / "lora", embeddings])
     assert adapted["fingerprints"] == plain["fingerprints"] | {"abc": "x"}
     first, second = plain["collections"]["pdmx"], adapted["collections"]["pdmx"]
     assert first["text_to_mtf"] == second["text_to_mtf"]
     assert first["text_to_abc"] != second["text_to_abc"]
 
 
-def test_vectors_of_two_models_are_refused(embeddings: Path, manifests: list[Path], tmp_path: Path):
+def test_vectors_of_two_models_are_refused(evaluated: Callable, embeddings: Path, tmp_path: Path):
     save(embeddings, "mtf", space="other")
     with pytest.raises(DataError, match="come from different models"):
-        evaluate_model([embeddings], manifests, tmp_path / "out.json", SETTINGS)
+        evaluated()
     assert not (tmp_path / "out.json").exists()
 
 
 def test_pieces_that_were_trained_on_are_no_evidence(
-    embeddings: Path, manifests: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    evaluated: Callable, manifests: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     write_jsonl(manifests[0], [{"id": name} for name in [*ids(10)[2:6], "pdmx/unseen"]])
-    found = evaluate_model([embeddings], manifests, tmp_path / "out.json", SETTINGS)
-    row = found["collections"]["pdmx"]["mtf_to_abc"]
+    row = evaluated()["collections"]["pdmx"]["mtf_to_abc"]
     assert (row["queries"], row["references"]) == (4, 4)
     assert "1 of 5 held-out pieces have no vector" in caplog.text
-    train = tmp_path / "pdmx-abc-train.jsonl"
     with pytest.raises(DataError, match="pieces of split train"):
-        evaluate_model([embeddings], [train], tmp_path / "out.json", SETTINGS)
+        evaluated(held=[tmp_path / "pdmx-abc-train.jsonl"])
 
 
-def test_collections_without_a_manifest_are_left_out(
-    embeddings: Path, manifests: list[Path], tmp_path: Path
-):
-    found = evaluate_model([embeddings], manifests[:3], tmp_path / "out.json", SETTINGS)
-    assert list(found["collections"]) == ["pdmx"]
+def test_collections_without_a_manifest_are_left_out(evaluated: Callable, manifests: list[Path]):
+    assert list(evaluated(held=manifests[:3])["collections"]) == ["pdmx"]
 
 
-def test_nothing_to_rank(manifests: list[Path], tmp_path: Path):
+def test_nothing_to_rank(evaluated: Callable, tmp_path: Path):
     with pytest.raises(DataError, match="nothing to evaluate"):
-        evaluate_model([tmp_path], manifests, tmp_path / "out.json", SETTINGS)
+        evaluated([tmp_path])
     save(tmp_path, "abc")
     save(tmp_path, "mtf", Vectors([], np.zeros((0, WIDTH)), EMPTY))
     with pytest.raises(DataError, match="nothing to evaluate"):
-        evaluate_model([tmp_path], manifests, tmp_path / "out.json", SETTINGS)
+        evaluated([tmp_path])
 
 
 def test_a_ranking_done_by_hand(tmp_path: Path):
@@ -238,12 +232,10 @@ def test_a_ranking_done_by_hand(tmp_path: Path):
     ]
 
 
-def test_figures_by_language_are_of_the_same_gallery(embeddings: Path, tmp_path: Path):
+def test_figures_by_language_are_of_the_same_gallery(evaluated: Callable, manifests: list[Path]):
     told = [{"id": name, "language": "Finnish" if name < "pdmx/04" else ""} for name in ids(10)]
-    write_jsonl(tmp_path / "pdmx-abc-test.jsonl", told)
-    found = evaluate_model(
-        [embeddings], [tmp_path / "pdmx-abc-test.jsonl"], tmp_path / "out.json", SETTINGS
-    )["collections"]["pdmx"]["text_to_abc"]
+    write_jsonl(manifests[0], told)
+    found = evaluated(held=manifests[:1])["collections"]["pdmx"]["text_to_abc"]
     parts = found["languages"]
     assert {name: part["queries"] for name, part in parts.items()} == {"Finnish": 4, "not told": 6}
     assert all(part["references"] == 10 for part in parts.values())

@@ -1,7 +1,6 @@
 """Recordings to codes and states: tables, rejects, chunks, and what of a file is read."""
 
 import json
-import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -87,6 +86,27 @@ def _written(path, wave, rate=16_000):
     return path
 
 
+def _part(tmp_path, waves, name="part.parquet"):
+    """A part of the catalogue that names a sound file for each number."""
+    rows = []
+    for number, wave in waves.items():
+        path = _written(tmp_path / f"{number}.wav", wave)
+        rows.append({"id": f"x/{number}", "audio_path": str(path)})
+    write_table(tmp_path / name, pa.Table.from_pylist(rows))
+    return tmp_path / name
+
+
+def _extract(folder, part, codes, recordings=None, **changes):
+    rejected = codes.with_name(f"rejected-{codes.name}")
+    extract_codes(part, recordings, codes, rejected, settings(folder, **changes), device="cpu")
+    return read_rejected(rejected)
+
+
+def _pool(folder, codes, states):
+    chosen = settings(folder)
+    pool_codes(codes, states, chosen.musicgen, chosen.reading, device="cpu")
+
+
 @pytest.mark.parametrize("rate", [8_000, 32_000, 44_100])
 def test_any_rate_and_any_channels_become_four_codes(codec, tmp_path, rate):
     mono = chord(440, 1, 1.0, rate)
@@ -119,41 +139,28 @@ def test_each_bad_file_is_one_reject_and_costs_no_other(folder, tmp_path):
         _written(tmp_path / f"{name}.wav", chord(300, len(name)))
         rows.insert(1, {"id": f"x/{name}", "audio_path": str(tmp_path / f"{name}.wav")})
     rows.append({"id": "x/none", "audio_path": None})
-    write_table(tmp_path / "part.parquet", pa.Table.from_pylist(rows))
-    places = (tmp_path / "codes.parquet", tmp_path / "rejected.parquet")
-    chosen = settings(folder, max_rejected_share=0.7)
-    extract_codes(tmp_path / "part.parquet", None, *places, chosen, device="cpu")
-    rejected = read_rejected(places[1])
+    part, codes = tmp_path / "part.parquet", tmp_path / "codes.parquet"
+    write_table(part, pa.Table.from_pylist(rows))
+    rejected = _extract(folder, part, codes, max_rejected_share=0.7)
     assert {row.id: row.kind for row in rejected} == {f"x/{n}": k for n, (_, k) in BAD.items()}
     codec = load_codec(folder / "musicgen")
-    for piece_id, chunks in read_codes(places[0]):
+    for piece_id, chunks in read_codes(codes):
         path = tmp_path / f"{piece_id.removeprefix('x/')}.wav"
-        alone = recording_codes(codec, path, chosen.recordings)
+        alone = recording_codes(codec, path, settings(folder).recordings)
         assert all(np.array_equal(a, b) for a, b in zip(chunks, alone, strict=True))
     with pytest.raises(DataError, match="codes: 9 in, 3 out, 6 rejected"):
-        extract_codes(tmp_path / "part.parquet", None, *places, settings(folder), device="cpu")
+        _extract(folder, part, codes)
 
 
 def test_the_table_says_what_it_is_and_is_the_same_again(folder, tmp_path):
-    rows = []
-    for number, seconds in enumerate((1.0, 0.55, 0.4)):
-        _written(tmp_path / f"{number}.wav", chord(300, number, seconds))
-        rows.append({"id": f"pdmx/{number}"})
     (tmp_path / "pdmx").mkdir()
-    for number in range(3):
-        shutil.move(tmp_path / f"{number}.wav", tmp_path / "pdmx" / f"{number}.wav")
-    rows.append({"id": "pdmx/none"})
-    write_table(tmp_path / "part.parquet", pa.Table.from_pylist(rows))
+    for number, seconds in enumerate((1.0, 0.55, 0.4)):
+        _written(tmp_path / f"pdmx/{number}.wav", chord(300, number, seconds))
+    part = tmp_path / "part.parquet"
+    write_table(part, pa.table({"id": [f"pdmx/{name}" for name in (0, 1, 2, "none")]}))
     places = [tmp_path / name for name in ("codes.parquet", "again.parquet")]
     for place in places:
-        extract_codes(
-            tmp_path / "part.parquet",
-            tmp_path,
-            place,
-            tmp_path / "rejected.parquet",
-            settings(folder),
-            device="cpu",
-        )
+        _extract(folder, part, place, tmp_path)
     assert places[0].read_bytes() == places[1].read_bytes()
     found = dict(read_codes(places[0]))
     assert {i: [c.shape for c in chunks] for i, chunks in found.items()} == {
@@ -167,24 +174,13 @@ def test_the_table_says_what_it_is_and_is_the_same_again(folder, tmp_path):
     assert json.loads(schema.metadata[b"chunks"])["chunk_seconds"] == 0.4
 
 
-def _extract(folder, work, codes):
-    where = (work / "part.parquet", None, codes, work / "rejected.parquet")
-    extract_codes(*where, settings(folder), device="cpu")
-
-
 def test_states_are_those_of_each_chunk_alone_and_a_store_reads_them(folder, tmp_path):
-    codec, tower = (
-        load_codec(folder / "musicgen"),
-        load_decoder(folder / "musicgen", settings(folder).reading),
-    )
-    rows = []
-    for number, seconds in enumerate((1.0, 0.55)):
-        _written(tmp_path / f"{number}.wav", chord(500, number, seconds))
-        rows.append({"id": f"x/{number}", "audio_path": str(tmp_path / f"{number}.wav")})
-    write_table(tmp_path / "part.parquet", pa.Table.from_pylist(rows))
+    codec = load_codec(folder / "musicgen")
+    tower = load_decoder(folder / "musicgen", settings(folder).reading)
+    part = _part(tmp_path, {n: chord(500, n, seconds) for n, seconds in enumerate((1.0, 0.55))})
     coded, states = tmp_path / "codes.parquet", tmp_path / "part-0.parquet"
-    _extract(folder, tmp_path, coded)
-    pool_codes(coded, states, settings(folder).musicgen, settings(folder).reading, device="cpu")
+    _extract(folder, part, coded)
+    _pool(folder, coded, states)
     store = Store([states])
     for number, count in enumerate((2, 1)):
         found = store.get(f"x/{number}")
@@ -201,8 +197,8 @@ def test_no_recordings_give_empty_tables(folder, tmp_path):
     table = pa.table({"id": pa.array([], pa.string()), "audio_path": pa.array([], pa.string())})
     write_table(tmp_path / "part.parquet", table)
     codes, states = tmp_path / "codes.parquet", tmp_path / "states.parquet"
-    _extract(folder, tmp_path, codes)
-    pool_codes(codes, states, settings(folder).musicgen, settings(folder).reading, device="cpu")
+    _extract(folder, tmp_path / "part.parquet", codes)
+    _pool(folder, codes, states)
     assert pq.read_table(states).num_rows == 0
     assert list(read_codes(codes)) == []
 
@@ -220,28 +216,18 @@ def test_codes_of_another_codec_are_told(folder):
 def test_a_part_without_a_folder_is_told(folder, tmp_path):
     write_table(tmp_path / "part.parquet", pa.table({"id": ["x/1"]}))
     with pytest.raises(DataError, match="no folder of recordings given"):
-        extract_codes(
-            tmp_path / "part.parquet", None, tmp_path / "c", tmp_path / "r", settings(folder)
-        )
+        _extract(folder, tmp_path / "part.parquet", tmp_path / "c")
 
 
 def test_parts_are_pooled_into_a_folder_and_a_killed_run_goes_on(folder, tmp_path, monkeypatch):
-    rows = []
-    for number in (0, 1):
-        _written(tmp_path / f"{number}.wav", chord(500, number, 0.6))
-        rows.append({"id": f"x/{number}", "audio_path": str(tmp_path / f"{number}.wav")})
     parts = [tmp_path / f"part-0000{number}-of-00002.parquet" for number in (0, 1)]
-    for part, row in zip(parts, rows, strict=True):
-        write_table(tmp_path / "part.parquet", pa.Table.from_pylist([row]))
-        _extract(folder, tmp_path, part)
+    for number, part in enumerate(parts):
+        _extract(folder, _part(tmp_path, {number: chord(500, number, 0.6)}), part)
     chosen, made = settings(folder), []
 
     def pool():
-        where = tmp_path / "states"
-        resume = tmp_path / "resume"
-        coding.pool_parts(
-            parts, where, chosen.musicgen, chosen.reading, resume=resume, device="cpu"
-        )
+        how = {"resume": tmp_path / "resume", "device": "cpu"}
+        coding.pool_parts(parts, tmp_path / "states", chosen.musicgen, chosen.reading, **how)
 
     def dying(path, table):
         made.append(path)
@@ -258,7 +244,7 @@ def test_parts_are_pooled_into_a_folder_and_a_killed_run_goes_on(folder, tmp_pat
     tables, rejected = listed_parts(tmp_path / "states/parts.tsv")
     assert (tables, rejected) == ([tmp_path / "states" / part.name for part in parts], [])
     assert sorted(Store(tables).get("x/1").shape) == [1, 64]
-    pool_codes(parts[0], tmp_path / "alone", chosen.musicgen, chosen.reading, device="cpu")
+    _pool(folder, parts[0], tmp_path / "alone")
     assert tables[0].read_bytes() == (tmp_path / "alone").read_bytes()
     assert not (tmp_path / "resume").exists()
 

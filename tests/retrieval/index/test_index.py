@@ -6,10 +6,9 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from retrieval.commands import run
 from retrieval.indexes import SPACE, WIDTH, brute_force, names, write_some
-from typer.testing import CliRunner
 
-from clamp3.cli import app
 from clamp3.errors import ConfigError, DataError
 from clamp3.retrieval.index import merge as index_merge
 from clamp3.retrieval.index.hits import Hit
@@ -268,11 +267,11 @@ def test_tables_in_a_bucket_become_an_index(tmp_path: Path):
     write_some(tmp_path / "v.parquet", names(5))
     place = fsspec.filesystem("memory")
     place.put_file(str(tmp_path / "v.parquet"), "/bucket/v.parquet")
-    words = ["index", "build", str(tmp_path / "i"), "memory://bucket/v.parquet"]
-    said = CliRunner().invoke(app, words)
+    words = ["index", "build", tmp_path / "i", "memory://bucket/v.parquet"]
+    said = run(*words)
     assert said.exit_code == 0, said.output
     assert everything(tmp_path / "i") == names(5)
     place.rm("/bucket", recursive=True)
-    said = CliRunner().invoke(app, words)
+    said = run(*words)
     assert said.exit_code == 1
     assert said.stderr == "error: memory://bucket/v.parquet: no such file\n"

@@ -64,7 +64,7 @@ def test_similarities_are_those_of_the_exact_search(folder: Path):
     found = index.search(query, 20, approximate=True)
     assert found[0].id == "00007"
     assert all(exact[hit.id] == hit for hit in found)
-    assert found == sorted(found, key=lambda hit: hit.order)
+    assert found == sorted(found, key=lambda hit: (-hit.similarity, hit.id))
 
 
 def test_filters_deletions_and_additions_hold(folder: Path, tmp_path: Path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from retrieval.indexes import WIDTH, names, write_some
+from retrieval.indexes import WIDTH, built, names, write_some
 
 from clamp3.errors import DataError
 from clamp3.retrieval.index.map import POINTS, index_map
@@ -82,9 +82,8 @@ def test_some_of_many_are_always_the_same(folder: Path):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_and_equal_rows_lie_in_the_middle(tmp_path: Path, count: int):
-    write_some(tmp_path / "v.parquet", names(count), matrix=np.ones((count, WIDTH)))
-    build_index(tmp_path / "index", [tmp_path / "v.parquet"])
-    np.testing.assert_allclose(places(index_map(tmp_path / "index")), 0.5)
+    index = built(tmp_path, names(count), matrix=np.ones((count, WIDTH)))
+    np.testing.assert_allclose(places(index_map(index)), 0.5)
 
 
 def test_no_index_is_told(tmp_path: Path):

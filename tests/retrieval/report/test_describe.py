@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from retrieval.commands import run
 from retrieval.report.test_report import Outline
-from typer.testing import CliRunner
 
-from clamp3.cli import app
 from clamp3.config import SpaceConfig
 from clamp3.errors import ConfigError, DataError
 from clamp3.retrieval.report.command import Known, describe_files, lines
@@ -138,11 +137,9 @@ def test_what_cannot_be_done_is_said(place: Path):
 def test_the_command(place: Path):
     options = ["--metadata", place / "known.csv", "--scores", place / "abc", "--colour", "mode"]
     options += ["--layout", "principal", "--out", place / "p.html", "--json", place / "r.json"]
-    words = ["describe", place / "scores.parquet", place / "mtf", *options]
-    result = CliRunner().invoke(app, list(map(str, words)))
+    result = run("describe", place / "scores.parquet", place / "mtf", *options)
     assert result.exit_code == 0, result.output
     assert "mode: abc → abc" in result.output
     assert json.loads((place / "r.json").read_text(encoding="utf-8"))["columns"] == ["mode"]
     assert "<svg" in (place / "p.html").read_text(encoding="utf-8")
-    refused = CliRunner().invoke(app, ["describe", str(place / "nothing.parquet")])
-    assert refused.exit_code == 1
+    assert run("describe", place / "nothing.parquet").exit_code == 1

@@ -13,7 +13,7 @@ from retrieval.workplace import Workplace
 from clamp3.config import EmbedConfig, EvaluateConfig, ReportConfig, SpaceConfig
 from clamp3.errors import DataError
 from clamp3.retrieval.embedding.collection import embed_model
-from clamp3.retrieval.evaluation.comparison import compare_models
+from clamp3.retrieval.evaluation.comparison import compare_models, read_evaluation
 from clamp3.retrieval.evaluation.examples import choose_examples, nearest
 from clamp3.retrieval.evaluation.held_out import evaluate_model
 from clamp3.retrieval.report import plots
@@ -76,20 +76,13 @@ def finished(workplace: Workplace) -> Workplace:
     results = workplace.root / "results"
     settings = EmbedConfig(batch_tokens=512, threads=1)
     manifests, root = workplace.manifests, workplace.root
-    for name in ("clamp3", "lora"):
-        embed_model(
-            workplace.model,
-            manifests,
-            results / "embeddings" / name,
-            settings,
-            root=root,
-            device="cpu",
-        )
     evaluate = EvaluateConfig(text_field="analysis", hits_at=(1, 5), num_abc=None, num_mtf=None)
     for name in ("clamp3", "lora"):
+        folder = results / "embeddings" / name
+        embed_model(workplace.model, manifests, folder, settings, root=root, device="cpu")
         out = results / f"evaluation/{name}.json"
         ranks = results / f"evaluation/ranks/{name}.parquet"
-        evaluate_model([results / "embeddings" / name], manifests, out, evaluate, ranks=ranks)
+        evaluate_model([folder], manifests, out, evaluate, ranks=ranks)
     compare_models(
         *(results / f"evaluation/{name}.json" for name in ("clamp3", "lora", "comparison")),
         ranks=tuple(results / f"evaluation/ranks/{name}.parquet" for name in ("clamp3", "lora")),
@@ -153,9 +146,7 @@ def test_everything_is_on_the_page(finished: Workplace):
         assert wanted in found.text, wanted
     # Adapters; modalities and tags, because all are in C and 4/4; three curves.
     assert len(found.all("svg")) == 1 + 2 + 3
-    evaluation = json.loads(
-        (finished.root / "results/evaluation/clamp3.json").read_text(encoding="utf-8")
-    )
+    evaluation = read_evaluation(finished.root / "results/evaluation/clamp3.json")
     assert evaluation["fingerprints"]["abc"][:16] in found.text
     row = evaluation["collections"]["pdmx"]["text_to_abc"]
     assert f"{row['mrr']:.3f} [{row['intervals']['mrr'][0]:.3f}, " in found.text

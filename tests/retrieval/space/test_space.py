@@ -12,13 +12,13 @@ from clamp3.retrieval.space.maps import neighbour_map
 from clamp3.retrieval.space.neighbours import NOBODY, choose_rows, find_neighbours, purity
 from clamp3.retrieval.space.shape import (
     alignment,
-    directions,
     effective_dimension,
     modality_gap,
     occurrences,
     skewness,
     uniformity,
 )
+from clamp3.retrieval.vectors import unit_rows
 
 
 def cloud(rows: int, width: int = 5, shift: float = 0.0) -> np.ndarray:
@@ -36,7 +36,7 @@ def names(rows: int, each: int = 1) -> list[str]:
 
 
 def test_directions_have_length_one_and_zero_stays():
-    rows = directions(np.array([[3, 4], [0, 0], [-2, 0]], dtype=np.float16))
+    rows = unit_rows(np.array([[3, 4], [0, 0], [-2, 0]], dtype=np.float16))
     np.testing.assert_array_equal(rows, [[0.6, 0.8], [0, 0], [-1, 0]])
     assert rows.dtype == np.float64
 
@@ -133,7 +133,7 @@ def test_the_effective_dimension_counts_equal_axes():
         assert effective_dimension(np.concatenate([axes, -axes])) == pytest.approx(width)
     tall, wide = cloud(40, 6), cloud(6, 40)
     for rows in (tall, wide):
-        values = np.linalg.eigvalsh(np.cov(directions(rows).T))
+        values = np.linalg.eigvalsh(np.cov(unit_rows(rows).T))
         expected = values.sum() ** 2 / (values**2).sum()
         assert effective_dimension(rows) == pytest.approx(expected)
     assert effective_dimension(np.ones((4, 3)) * 0.1) == 0
