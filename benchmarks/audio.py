@@ -14,12 +14,12 @@ import io
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import mido
 import numpy as np
 import soundfile
+from measuring import best_seconds, peak_megabytes
 
 from clamp3.formats.audio import MelFrontEnd, Recording, encode_ogg, read_audio, resample
 from clamp3.formats.synthesis import render_midi
@@ -50,17 +50,6 @@ def stereo_wav(seconds: float, rate_hz: int) -> bytes:
     return stream.getvalue()
 
 
-def best_seconds(work: Callable[[], object], rounds: int) -> float:
-    """The least CPU time of several rounds, after one to warm up."""
-    work()
-    times = []
-    for _ in range(rounds):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
 def write_long(path: Path, minutes: int) -> None:
     """Stereo at 44.1 kHz: a minute of a tone in noise, over and over."""
     rng = np.random.default_rng(0)
@@ -70,15 +59,6 @@ def write_long(path: Path, minutes: int) -> None:
     with soundfile.SoundFile(path, "w", rate_hz, channels=2) as file:
         for _ in range(minutes):
             file.write(minute)
-
-
-def peak_megabytes() -> float:
-    """The most memory that this process has ever held (on Linux).
-
-    Not getrusage's, in which a new process begins with what its parent held.
-    """
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def grow(name: str, path: Path, minute: Path, mert: str | None) -> tuple[float, float, float]:
@@ -159,6 +139,7 @@ def print_speed(options: argparse.Namespace) -> None:
         mert = MertFrontEnd(options.mert, "cpu")
         works["features, MERT"] = lambda: mert.features(sound)
     for name, work in works.items():
+        work()  # the first time takes longer
         print(f"{name:30} {seconds / best_seconds(work, options.rounds):8.0f} x real time")
     print(f"{'Ogg Vorbis':30} {len(ogg) / seconds / 1000:8.1f} kB/s")
 

@@ -8,13 +8,12 @@ equal losses.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from measuring import ROOT, peak_megabytes
 
 from clamp3.config import load_params
 from clamp3.models.clamp import build_clamp
@@ -28,7 +27,7 @@ LENGTH = 128  # patches, and tokens, of a piece
 
 def made_up(count: int) -> tuple[ContrastiveTask, PairBatch]:
     """The demo's model and a batch of random pieces."""
-    params = load_params(Path(__file__).resolve().parents[1] / "params.yaml")
+    params = load_params(ROOT / "params.yaml")
     words = train_tokenizer(["A reel in G major."], 40)
     torch.manual_seed(0)
     model = build_clamp(params.clamp3, words, None, architecture=params.m3.architecture)
@@ -40,22 +39,18 @@ def made_up(count: int) -> tuple[ContrastiveTask, PairBatch]:
     return ContrastiveTask("memory", model, words, contrast, 0, ""), batch
 
 
-def peak() -> float:
-    """Megabytes, of this process until now."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def step(count: int, chunk: int) -> None:
     """Print what one step adds to the peak."""
     torch.set_num_threads(1)
     task, batch = made_up(count)
-    before = peak()
+    before = peak_megabytes()
     if chunk < count:
         loss = backward_in_chunks(task, task.loss, batch, chunk, Accelerator(cpu=True))
     else:
         loss = task.loss(batch)
         loss.backward()
-    print(f"batch {count:5}  chunk {chunk:5}  {peak() - before:6.0f} MB  loss {loss.item():.4f}")
+    added = peak_megabytes() - before
+    print(f"batch {count:5}  chunk {chunk:5}  {added:6.0f} MB  loss {loss.item():.4f}")
 
 
 def main() -> None:

@@ -10,10 +10,11 @@ chance; then the CPU seconds of training and of evaluation.
 
 import argparse
 import logging
-import statistics
 import tempfile
 import time
 from pathlib import Path
+
+from measuring import mean_and_spread
 
 from clamp3.config import Params, load_params
 from clamp3.retrieval.embedding.clamp2_vectors import embed_clamp2
@@ -49,10 +50,9 @@ def run(params: Params, seed: int) -> tuple[dict, float, float]:
 def cell(rows: list[dict], name: str) -> str:
     """Mean ± deviation, and in brackets the least lower end and chance."""
     values = [row[name] for row in rows]
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
     least = min(row["intervals"][name][0] for row in rows)
     chance = rows[0]["chance"][name]
-    return f"{statistics.mean(values):.3f} ± {spread:.3f} (≥ {least:.3f}; {chance:.3f})"
+    return f"{mean_and_spread(values)} (≥ {least:.3f}; {chance:.3f})"
 
 
 def main() -> None:

@@ -11,8 +11,6 @@ CLAMP3_GOLDENS), else the demo corpus: as many as asked for, of the lengths of a
 """
 
 import argparse
-import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,8 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
+from measuring import ROOT, peak_megabytes, recorded
 from torch.nn import functional
 
 from clamp3 import Embedder, load_model
@@ -54,16 +52,9 @@ class Timed(NamedTuple):
     seconds: float
 
 
-def recorded(name: str, columns: Sequence[str]) -> list[dict]:
-    """The rows of a recorded table, none where there are no recordings."""
-    root = Path(__file__).resolve().parents[2] / "shared" / "goldens"
-    path = Path(os.environ.get("CLAMP3_GOLDENS", root)) / "formats" / name
-    return pq.read_table(path, columns=list(columns)).to_pylist() if path.is_file() else []
-
-
 def demo(suffix: str) -> list[Path]:
     """Files of the demo corpus."""
-    return sorted((Path(__file__).resolve().parents[1] / "data" / "demo").rglob(f"*{suffix}"))
+    return sorted((ROOT / "data" / "demo").rglob(f"*{suffix}"))
 
 
 def spread(texts: Sequence[str], count: int) -> list[str]:
@@ -87,11 +78,11 @@ def converted(sources: Sequence, convert: Callable[[object], str]) -> list[str]:
 def inputs(kind: str) -> list[str]:
     """Interleaved ABC or MTF of all real pieces that are here."""
     if kind == "scores":
-        rows = recorded("scores_music21.parquet", ["interleaved_abc"])
+        rows = recorded("scores_music21", ["interleaved_abc"])
         known = [row["interleaved_abc"] for row in rows if row["interleaved_abc"]]
         paths = [] if known else demo(".mxl")[:200]
         return known or converted(paths, lambda one: interleave_abc(musicxml_to_abc(one)))
-    sources = [r["midi"] for r in recorded("midi.parquet", ["midi"])] or demo(".mid")[:200]
+    sources = [r["midi"] for r in recorded("midi", ["midi"])] or demo(".mid")[:200]
     return converted(sources, midi_to_mtf)
 
 
@@ -240,8 +231,7 @@ def main() -> None:
                 measure(kind, folder, Path(place) / "model", options.rounds, options.device)
     if options.device != "cpu":
         print(f"peak memory of the GPU {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"peak memory {peak / 1024:.0f} MiB (three models: the loop's, fp32 and bf16)")
+    print(f"peak memory {peak_megabytes():.0f} MiB (three models: the loop's, fp32 and bf16)")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ told for all of them. Both in one run, in CPU seconds, and their ranks must be e
 """
 
 import argparse
-import resource
 import time
 
 import numpy as np
+from measuring import peak_megabytes
 from threadpoolctl import threadpool_limits
 
 from clamp3.retrieval.evaluation.intervals import mean_intervals, median_interval
@@ -64,11 +64,10 @@ def measure(size: int, width: int, loop_queries: int) -> None:
     median_interval(ranking.ranks, numbers)
     intervals = time.process_time() - begun
     wrong = sum(ranking.tied[row] == 1 and ranking.ranks[row] != rank for row, rank in expected)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
         f"{size:>6} x {size:<6} ranks {ranked:8.2f} s   intervals {intervals:6.2f} s   "
         f"loop {seconds * size:9.1f} s   ratio {seconds * size / ranked:6.1f}   "
-        f"{wrong} ranks differ of {len(expected)}   {memory:.2f} GiB at most"
+        f"{wrong} ranks differ of {len(expected)}   {peak_megabytes() / 1024:.2f} GiB at most"
     )
 
 

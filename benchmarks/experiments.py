@@ -13,7 +13,6 @@ import copy
 import hashlib
 import json
 import logging
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from unittest.mock import patch
 
 import numpy as np
 import yaml
+from measuring import mean_and_spread
 
 from clamp3.config import ClampStage, Params, check
 from clamp3.retrieval.embedding.collection import embed_model
@@ -214,9 +214,7 @@ def row(name: str, runs: list[dict[str, float]]) -> str:
     cells = []
     for column in runs[0]:
         values = [run[column] for run in runs]
-        mean, spread = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0
-        decimals = 0 if column == "seconds" else 3
-        cells.append(f"{column} {mean:.{decimals}f} ±{spread:.{decimals}f}")
+        cells.append(f"{column} {mean_and_spread(values, 0 if column == 'seconds' else 3)}")
     return f"{name:28} " + "  ".join(cells)
 
 

@@ -11,12 +11,10 @@ converts the largest score.
 
 import argparse
 import gc
-import importlib.util
 import io
 import multiprocessing
 import os
 import platform
-import resource
 import time
 import zipfile
 from collections.abc import Callable
@@ -24,7 +22,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import mido
-import pyarrow.parquet
+from measuring import GOLDENS, peak_megabytes, recorded, source_of
 
 from clamp3.errors import FormatError
 from clamp3.formats.abc import interleave_abc
@@ -35,8 +33,7 @@ from clamp3.formats.patches import encode_patches
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    default = os.environ.get("CLAMP3_GOLDENS", "../shared/goldens")
-    parser.add_argument("--goldens", type=Path, default=Path(default), help="recorded outputs")
+    parser.add_argument("--goldens", type=Path, default=GOLDENS, help="recorded outputs")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="for `all cores`")
     options = parser.parse_args()
@@ -46,11 +43,10 @@ def main() -> None:
     print(f"{machine()}; load average {os.getloadavg()[0]:.1f} before the run")
     cores = f"{options.processes} cores"
     print(f"{'s / 1,000 files':34}{'files':>6}{'1 core':>9}{cores:>9}{'yardstick / own':>17}")
-    folder = options.goldens / "formats"
-    compare_performances(pyarrow.parquet.read_table(folder / "midi.parquet").to_pylist(), options)
+    compare_performances(recorded("midi", goldens=options.goldens), options)
     largest = b""
     for table in ("scores_music21", "scores_extra"):
-        rows = pyarrow.parquet.read_table(folder / f"{table}.parquet").to_pylist()
+        rows = recorded(table, goldens=options.goldens)
         compare_scores(table.removeprefix("scores_"), rows, options)
         largest = max(largest, *filter(None, map(source_of, rows)), key=document_bytes)
     report_memory(largest)
@@ -161,15 +157,6 @@ def measure_memory(pipe, source: bytes) -> None:
     pipe.send((before, peak_megabytes(), time.process_time() - start))
 
 
-def peak_megabytes() -> float:
-    """Peak memory of this process since it began."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # rusage counts what the parent held as well
-        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(peak.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def by_mido(data: bytes) -> str:
     """MTF as the original makes it."""
     midi = mido.MidiFile(file=io.BytesIO(data))
@@ -205,15 +192,6 @@ def document_bytes(data: bytes) -> int:
 
 def longest_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     return max(archive.infolist(), key=lambda info: info.file_size)
-
-
-def source_of(row: dict) -> bytes | None:
-    """The MusicXML file of a row: stored there, or part of the installed music21."""
-    if row.get("source"):
-        return row["source"]
-    spec = importlib.util.find_spec("music21")
-    path = Path(spec.origin).parent / "corpus" / row["corpus_path"] if spec else None
-    return path.read_bytes() if path and path.is_file() else None
 
 
 def machine() -> str:

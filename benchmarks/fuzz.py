@@ -11,11 +11,9 @@ gives the same inputs. Status 1 if any input failed.
 import argparse
 import faulthandler
 import gzip
-import importlib.util
 import json
 import multiprocessing
 import multiprocessing.connection
-import os
 import random
 import resource
 import signal
@@ -29,6 +27,7 @@ from traceback import format_exception_only, walk_tb
 from typing import NamedTuple
 
 import pyarrow.parquet
+from measuring import GOLDENS, ROOT, music21_corpus, recorded
 from mutations import damaged
 
 from clamp3.errors import Clamp3Error, FormatError
@@ -38,7 +37,6 @@ from clamp3.formats.mtf import midi_to_mtf, mtf_to_midi
 from clamp3.formats.musicxml import musicxml_to_abc
 from clamp3.formats.patches import decode_patches, encode_patches, remove_instruments
 
-ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 SHARES = {"musicxml": 0.5, "midi": 0.25, "abc": 0.15, "mtf": 0.1}
 LARGEST_SOURCE_BYTES = 1_000_000
@@ -70,8 +68,7 @@ class TooSlowError(BaseException):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    default = os.environ.get("CLAMP3_GOLDENS", "../shared/goldens")
-    parser.add_argument("--goldens", type=Path, default=Path(default), help="more real files")
+    parser.add_argument("--goldens", type=Path, default=GOLDENS, help="more real files")
     parser.add_argument("--inputs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
@@ -100,7 +97,7 @@ def main() -> int:
 
 def find_sources(goldens: Path) -> list[Source]:
     """All real files there are, small enough for thousands of them to be read."""
-    corpus = Path(importlib.util.find_spec("music21").origin).parent / "corpus"
+    corpus = music21_corpus()
     sources = list(corpus_files(corpus, "musicxml", (".xml", ".mxl", ".musicxml")))
     sources += corpus_files(corpus, "abc", (".abc",))
     for row in pyarrow.parquet.read_table(GOLDEN / "midi.parquet").to_pylist():
@@ -111,12 +108,10 @@ def find_sources(goldens: Path) -> list[Source]:
             for column in ("standard_abc", "interleaved_abc"):
                 if row.get(column):
                     sources.append(held("abc", row["id"], row[column].encode()))
-    if goldens.is_dir():
-        table = pyarrow.parquet.read_table(goldens / "formats" / "scores_extra.parquet")
-        for row in table.to_pylist():
-            sources.append(held("musicxml", row["id"], row["source"]))
-            sources.append(held("abc", row["id"], (row["interleaved_abc"] or "").encode()))
-    return [source for source in sources if source.read is not None]
+    for row in recorded("scores_extra", goldens=goldens):
+        sources.append(held("musicxml", row["id"], row["source"]))
+        sources.append(held("abc", row["id"], (row["interleaved_abc"] or "").encode()))
+    return sources
 
 
 def corpus_files(folder: Path, kind: str, suffixes: tuple[str, ...]) -> Iterator[Source]:
@@ -149,10 +144,6 @@ def save_inputs(folder: Path, numbers: set[int], sources: list[Source], seed: in
 # Readers
 
 
-def read_score(data: bytes) -> str:
-    return musicxml_to_abc(data)
-
-
 def read_abc(text: str) -> str:
     """Interleaved ABC, which must come back the same from the standard ABC made of it."""
     rows = interleave_abc(text)
@@ -164,10 +155,6 @@ def read_abc(text: str) -> str:
 def read_midi(data: bytes) -> str:
     midi_to_mtf(data)
     return midi_to_mtf(data, keep_metadata=True)
-
-
-def read_mtf(text: str) -> bytes:
-    return mtf_to_midi(text)
 
 
 def read_patches(text: str) -> None:
@@ -183,15 +170,15 @@ def read_input(kind: str, data: bytes) -> Iterator[tuple[str, str | None, str, f
     text = data.decode("utf-8", "surrogateescape" if len(data) % 2 else "replace")
     waiting = [("detect_format", detect_format, data)]
     waiting += {
-        "musicxml": [("musicxml_to_abc", read_score, data)],
+        "musicxml": [("musicxml_to_abc", musicxml_to_abc, data)],
         "midi": [("midi_to_mtf", read_midi, data)],
         "abc": [("interleave_abc", read_abc, text), ("patches", read_patches, text)],
-        "mtf": [("mtf_to_midi", read_mtf, text), ("patches", read_patches, text)],
+        "mtf": [("mtf_to_midi", mtf_to_midi, text), ("patches", read_patches, text)],
     }[kind]
     following = {
         "musicxml_to_abc": ("interleave_abc", read_abc),
         "interleave_abc": ("patches", read_patches),
-        "midi_to_mtf": ("mtf_to_midi", read_mtf),
+        "midi_to_mtf": ("mtf_to_midi", mtf_to_midi),
         "mtf_to_midi": ("midi_to_mtf", midi_to_mtf),
     }
     while waiting and len(waiting) < 9:

@@ -8,12 +8,10 @@ file are left out.
 
 import argparse
 import hashlib
-import importlib.util
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow.parquet
+from measuring import GOLDENS, recorded, source_of
 
 from clamp3.errors import FormatError
 from clamp3.formats.abc import interleave_abc
@@ -23,18 +21,17 @@ from clamp3.formats.musicxml import musicxml_to_abc
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    default = os.environ.get("CLAMP3_GOLDENS", "../shared/goldens")
-    parser.add_argument("--goldens", type=Path, default=Path(default), help="recorded outputs")
-    folder = parser.parse_args().goldens / "formats"
-    if not folder.is_dir():
-        print(f"no recorded outputs at {folder}")
+    parser.add_argument("--goldens", type=Path, default=GOLDENS, help="recorded outputs")
+    goldens = parser.parse_args().goldens
+    if not (goldens / "formats").is_dir():
+        print(f"no recorded outputs at {goldens}")
         return
-    midi = pyarrow.parquet.read_table(folder / "midi.parquet").to_pylist()
+    midi = recorded("midi", goldens=goldens)
     count("MTF", midi, "mtf_m3", lambda row: midi_to_mtf(row["midi"]))
     full = "MTF with metadata"
     count(full, midi, "mtf_full", lambda row: midi_to_mtf(row["midi"], keep_metadata=True))
     for table in ("scores_music21", "scores_extra"):
-        report_scores(table, pyarrow.parquet.read_table(folder / f"{table}.parquet").to_pylist())
+        report_scores(table, recorded(table, goldens=goldens))
 
 
 def report_scores(name: str, rows: list[dict]) -> None:
@@ -79,13 +76,11 @@ def attempt(convert: Callable[[dict], str], row: dict) -> str | None:
 
 
 def music_of(row: dict) -> bytes | None:
-    """The MusicXML file of a row: stored there, or the same file in the installed music21."""
-    if row.get("source"):
-        return row["source"]
-    spec = importlib.util.find_spec("music21")
-    path = Path(spec.origin).parent / "corpus" / row["corpus_path"]
-    data = path.read_bytes() if path.is_file() else b""
-    return data if hashlib.sha256(data).hexdigest() == row["source_sha256"] else None
+    """The MusicXML file of a row, unless the installed music21 has another version of it."""
+    data = source_of(row)
+    stored = bool(row.get("source"))
+    same = stored or hashlib.sha256(data or b"").hexdigest() == row["source_sha256"]
+    return data if same else None
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
+from measuring import best_seconds
 
 from clamp3.config import M3Architecture
 from clamp3.models.checkpoints import load_clamp, save_checkpoint
@@ -29,21 +31,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    print(f"{'imports':24}{best(import_all, rounds):6.2f} s")
+    print(f"{'imports':24}{best_seconds(import_all, rounds, time.perf_counter):6.2f} s")
     with tempfile.TemporaryDirectory() as workplace:
         folder = Path(workplace) / "model"
         save_checkpoint(full_size(), folder)
         pth = export_weights(folder, Path(workplace))
         for towers in (("text",), ("symbolic",), ("audio",), ("text", "symbolic", "audio")):
             read = sum((folder / f"{tower}.safetensors").stat().st_size for tower in towers)
-            seconds = best(lambda towers=towers: load_clamp(folder, towers=towers), rounds)
-            print(f"{', '.join(towers):24}{seconds:6.2f} s{read / 1e6:8.0f} MB")
-        seconds = best(lambda: torch.load(pth, weights_only=True, mmap=True), rounds)
-        print(f"{'.pth, torch.load mmap':24}{seconds:6.2f} s{pth.stat().st_size / 1e6:8.0f} MB")
-        seconds = best(lambda: torch.load(pth, weights_only=True), rounds)
-        print(f"{'.pth, torch.load':24}{seconds:6.2f} s{pth.stat().st_size / 1e6:8.0f} MB")
-        seconds = best(lambda: read_published(pth), rounds)
-        print(f"{'.pth, read_published':24}{seconds:6.2f} s{pth.stat().st_size / 1e6:8.0f} MB")
+            report(", ".join(towers), partial(load_clamp, folder, towers=towers), read, rounds)
+        size = pth.stat().st_size
+        mapped = partial(torch.load, pth, weights_only=True, mmap=True)
+        report(".pth, torch.load mmap", mapped, size, rounds)
+        report(".pth, torch.load", partial(torch.load, pth, weights_only=True), size, rounds)
+        report(".pth, read_published", partial(read_published, pth), size, rounds)
+
+
+def report(name: str, load: Callable[[], object], size: int, rounds: int) -> None:
+    """Print the wall seconds of the fastest call, and the megabytes that it reads."""
+    seconds = best_seconds(load, rounds, time.perf_counter)
+    print(f"{name:24}{seconds:6.2f} s{size / 1e6:8.0f} MB")
 
 
 def published_text(vocab_size: int = 250_002) -> TextTowerConfig:
@@ -77,16 +83,6 @@ def import_all() -> None:
     """What `load_clamp` needs, in a process of its own."""
     code = "import clamp3.models.checkpoints"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def best(load: Callable[[], object], rounds: int) -> float:
-    """Wall seconds of the fastest call."""
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        load()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
 
 
 if __name__ == "__main__":

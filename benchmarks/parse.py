@@ -9,11 +9,12 @@ reading it while looking for every file, and building the whole catalogue.
 
 import argparse
 import random
-import resource
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from measuring import peak_megabytes
 
 from clamp3.config import ParseConfig, Splits
 from clamp3.data.catalog import build_catalog
@@ -56,7 +57,7 @@ def main() -> None:
             lambda: parse_pdmx(small, small.parent, check_files=True),
         )
         clock("build the catalogue, 8 parts", options.rows, lambda: build(table, folder))
-    print(f"largest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
+    print(f"largest memory {peak_megabytes() / 1000:.1f} GB")
 
 
 def clock(what: str, rows: int, work: Callable[[], object]) -> None:

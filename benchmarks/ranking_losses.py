@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import yaml
+from measuring import mean_and_spread
 
 from clamp3.config import ClapMusicgenConfig, Params, check
 from clamp3.data.listing import listed_parts
@@ -82,10 +83,9 @@ def main() -> None:
 def cell(name: str, runs: list[dict]) -> str:
     """Mean ± deviation, and chance in brackets."""
     values = [run[name][0] for run in runs]
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
     if runs[0][name][1] is None:
         return f"{name} {statistics.mean(values):.0f}"
-    return f"{name} {statistics.mean(values):.3f} ±{spread:.3f} ({runs[0][name][1]:.3f})"
+    return f"{name} {mean_and_spread(values)} ({runs[0][name][1]:.3f})"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ index. Each figure that has an aim (2 cores) is followed by it. The files (4.6 K
 
 import argparse
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -29,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from load import published_text
+from measuring import peak_megabytes
 
 from clamp3.config import M3Architecture
 from clamp3.errors import ConfigError
@@ -204,8 +204,10 @@ def measure(size: int, options: argparse.Namespace, folder: Path, origin: Origin
     print(f"  {'exact, 64 queries at once':<34} {1e3 * (time.perf_counter() - begun):12.2f} ms")
     if not options.no_ann:
         measure_ann(options, world, folder, queries, exact, origin)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"  {memory:.2f} GiB at most, mapped files and numpy's copy among it", flush=True)
+    print(
+        f"  {peak_megabytes() / 1024:.2f} GiB at most, mapped files and numpy's copy among it",
+        flush=True,
+    )
 
 
 def measure_ann(

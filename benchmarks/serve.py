@@ -25,6 +25,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
+import psutil
 
 MOODS = ("slow", "fast", "lively", "solemn", "sad", "Irish", "Bavarian", "French")
 FORMS = ("waltz", "reel", "jig", "hymn", "chorale", "march", "song", "air")
@@ -199,16 +200,10 @@ def midi(source: random.Random, notes: int = 200) -> tuple[str, bytes]:
 def resident(process: int) -> int:
     """Megabytes of a process and those it started."""
     found = 0
-    for one in [process, *started_by(process)]:
-        with contextlib.suppress(OSError):
-            status = Path(f"/proc/{one}/status").read_text(encoding="utf-8")
-            found += int(re.search(r"VmRSS:\s+(\d+)", status)[1])
-    return found // 1000
-
-
-def started_by(process: int) -> list[int]:
-    lists = sorted(Path(f"/proc/{process}/task").glob("*/children"))
-    return [int(word) for path in lists for word in path.read_text(encoding="utf-8").split()]
+    for one in [psutil.Process(process), *psutil.Process(process).children()]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += one.memory_info().rss
+    return found // 10**6
 
 
 def told(seconds: list[float]) -> dict:
@@ -228,31 +223,13 @@ def mean_batch(metrics: str) -> float:
 
 def make_tiny(folder: Path) -> tuple[Path, Path]:
     """A tiny model with random weights, and an index of made tunes."""
-    from clamp3.config import M3Architecture
-    from clamp3.models.checkpoints import save_checkpoint
-    from clamp3.models.clamp import ClampModel, ClampModelConfig
-    from clamp3.models.text import TextTowerConfig
-    from clamp3.models.tokenizer import train_tokenizer
+    from made_bodies import write_model
+
     from clamp3.retrieval.embedding.embedder import load_model
     from clamp3.retrieval.index.writer import build_index
     from clamp3.retrieval.vectors import Vectors, write_vectors
 
-    tokenizer = train_tokenizer([sentence(random.Random(seed)) for seed in range(500)], 120)
-    sizes = {"hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128}
-    text = TextTowerConfig(
-        vocab_size=len(tokenizer),
-        num_hidden_layers=2,
-        max_position_embeddings=66,
-        max_tokens=64,
-        **sizes,
-    )
-    symbolic = M3Architecture(
-        patch_size=64, patch_length=64, hidden_size=64, encoder_layers=2, decoder_layers=1
-    )
-    config = ClampModelConfig(
-        kind="clamp3", width=64, similarity="dot", text=text, symbolic=symbolic, audio=None
-    )
-    save_checkpoint(ClampModel(config), folder / "model", tokenizer=tokenizer)
+    write_model(folder / "model")
     music = folder / "music"
     music.mkdir()
     for number in range(PIECES):

@@ -9,14 +9,15 @@ pipeline leaves: by stage, how much of its jobs' seconds that is, and which pack
 
 import argparse
 import csv
-import os
 import re
 import subprocess
 import sys
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from measuring import ROOT, best_seconds, children_seconds
+
 SCRIPTS = ROOT / "workflow" / "scripts"
 ROUNDS = 3
 MOST_SHARE = 0.1
@@ -41,13 +42,9 @@ def main() -> None:
 
 def cpu_seconds(*words: str, rounds: int = ROUNDS) -> float:
     """The least CPU time of a new Python, of some rounds."""
-    spent = []
-    for _ in range(rounds):
-        before = os.times()
-        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
-        after = os.times()
-        spent.append(sum(after[2:4]) - sum(before[2:4]))
-    return min(spent)
+    command = [sys.executable, *words]
+    start = partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    return best_seconds(start, rounds, children_seconds)
 
 
 def script_seconds(name: str) -> float:

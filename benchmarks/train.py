@@ -14,7 +14,6 @@ speed and the largest batch of pairs that fits.
 """
 
 import argparse
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from pathlib import Path
 import torch
 from embed import inputs, matmul_rate, seconds_now, spread
 from made_corpora import write_pairs
+from measuring import ROOT, peak_megabytes
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -301,7 +301,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    params = load_params(Path(__file__).resolve().parents[1] / "params.yaml")
+    params = load_params(ROOT / "params.yaml")
     settings, config = sized(params, options.size)
     small, small_config = sized(params, "demo")
     device = torch.device(options.device)
@@ -329,8 +329,7 @@ def main() -> None:
         if options.device == "cuda":
             print(f"peak memory of the GPU {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
             print(f"largest batch, bf16: {largest_batch(settings, config, six)} pairs")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"peak memory {peak / 2**20:.1f} GiB")
+    print(f"peak memory {peak_megabytes() / 1024:.1f} GiB")
 
 
 if __name__ == "__main__":

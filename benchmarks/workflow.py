@@ -9,16 +9,17 @@ the bridge, what it takes to accept all outputs of a `dvc pull`, and a dry run w
 """
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parent.parent / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "workflow")]
+from measuring import ROOT, children_seconds
 
+sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tests/workflow", "workflow")]
+
+from dvc_bridge import TOUCH  # noqa: E402
 from trees import Tree  # noqa: E402
 
 ROUNDS = 3
@@ -41,28 +42,19 @@ def main() -> None:
         many = Tree.of_stand_ins(Path(folder) / "many", shards=options.shards)
         fill(many, tree, options.shards)
         accept = ("--touch", "--forceall", "--cores", "9999")
-        many.run(sys.executable, "-c", WITHOUT_WAITING, *accept, DVC_BRIDGE="off")
+        many.run(sys.executable, "-c", TOUCH, *accept, DVC_BRIDGE="off")
         clock(f"{options.shards} shards, nothing to do: snakemake --dry-run", many, *dry_run)
         clock("   without the bridge", many, *dry_run, DVC_BRIDGE="off")
-
-
-WITHOUT_WAITING = """
-from snakemake.cli import main
-from snakemake.executors import touch
-touch.Executor.SLEEPING_TIME = 0
-main()
-"""
 
 
 def clock(what: str, tree: Tree, *command: str, rounds: int = ROUNDS, **environment: str) -> None:
     """Print the best of some rounds."""
     seconds, cpu = [], []
     for _ in range(rounds):
-        begin, before = time.perf_counter(), os.times()
+        begun, spent = time.perf_counter(), children_seconds()
         tree.run(*command, **environment)
-        after = os.times()
-        seconds.append(time.perf_counter() - begin)
-        cpu.append(sum(after[2:4]) - sum(before[2:4]))
+        seconds.append(time.perf_counter() - begun)
+        cpu.append(children_seconds() - spent)
     print(f"{what:52}{min(seconds):7.2f}{min(cpu):7.2f}", flush=True)
 
 

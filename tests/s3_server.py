@@ -3,12 +3,12 @@
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
 import pytest
+from waiting import wait_for
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def s3_server(client: str) -> Iterator[tuple[str, subprocess.Popen]]:
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait_for(server, port)
+        wait_for(lambda: _answers(server, port))
         yield f"http://127.0.0.1:{port}", server
     finally:
         server.terminate()
@@ -33,12 +33,7 @@ def s3_server(client: str) -> Iterator[tuple[str, subprocess.Popen]]:
             s3fs.S3FileSystem.clear_instance_cache()
 
 
-def _wait_for(server: subprocess.Popen, port: int) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        assert server.poll() is None
-        with socket.socket() as attempt:
-            if attempt.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("moto does not answer")
+def _answers(server: subprocess.Popen, port: int) -> bool:
+    assert server.poll() is None
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0

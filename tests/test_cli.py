@@ -1,13 +1,12 @@
 """The commands, run on files and on tiny models made here."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import mido
 import numpy as np
 import pytest
 import soundfile
+from repository import python
 from retrieval.workplace import performance, score, tiny_model
 from typer.testing import CliRunner
 
@@ -326,14 +325,7 @@ def test_help_and_import_are_light():
         "except SystemExit: pass\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'pyarrow', 'pydantic')))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0
+    told = python("-c", code)
     for command in ("embed", "search", "convert"):
-        assert command in done.stdout
-    done = subprocess.run(
-        [sys.executable, "-m", "clamp3", "convert", "--help"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0
+        assert command in told
+    python("-m", "clamp3", "convert", "--help")

@@ -1,12 +1,11 @@
 """Arguments and logs of the rules' scripts."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from waiting import is_running, wait_for
 
 from clamp3.config import ConversionConfig
 from clamp3.errors import ConfigError
@@ -120,16 +119,4 @@ def test_a_job_ends_with_its_parent(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    deadline = time.monotonic() + 20
-    while _runs(pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not _runs(pid)
-
-
-def _runs(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with open(f"/proc/{pid}/stat") as stat:  # a zombie has ended, only nobody has asked yet
-        return stat.read().split(")")[1].split()[0] != "Z"
+    wait_for(lambda: not is_running(pid), 20)

@@ -1,9 +1,7 @@
 """formats → data → models → training → retrieval → service: a layer uses only those to its left."""
 
-import ast
-
 import pytest
-from repository import ROOT
+from repository import ROOT, imported
 
 LAYERS = ["formats", "data", "models", "training", "retrieval", "service"]
 # Within retrieval, likewise; its modules outside these packages are read and written by all of
@@ -18,16 +16,6 @@ FORBIDDEN = {
     "service": {"training"},
 }
 MODULES = sorted((ROOT / "clamp3").rglob("*.py"))
-
-
-def imported(path):
-    """Every module name that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def layer_of(path):
@@ -57,5 +45,5 @@ def test_a_package_of_retrieval_uses_only_those_to_its_left(package):
 
 def test_the_foundation_uses_no_layer():
     for name in ("errors", "files", "randomness", "logs", "config", "job"):
-        used = {part for module in imported(ROOT / "clamp3" / f"{name}.py") for part in [module]}
-        assert not {m for m in used if m.startswith(tuple(f"clamp3.{layer}" for layer in LAYERS))}
+        used = imported(ROOT / "clamp3" / f"{name}.py")
+        assert not [m for m in used if m.startswith(tuple(f"clamp3.{layer}" for layer in LAYERS))]

@@ -2,14 +2,13 @@
 
 import csv
 import json
-import subprocess
 import sys
 import zipfile
 from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
-from repository import ROOT
+from repository import ROOT, python
 
 BENCHMARKS = ROOT / "benchmarks"
 sys.path.append(str(BENCHMARKS))
@@ -109,10 +108,8 @@ def test_the_line_through_two_runs():
 
 def test_the_table_is_printed(bodies, tmp_path):
     words = "scale.py --rounds 1 --pieces 60 --per-part 30 --steps parse abc --no-skew --bodies"
-    program = [sys.executable, *words.split(" "), str(bodies), "--folder", str(tmp_path)]
-    done = subprocess.run(program, cwd=BENCHMARKS, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = [line.split() for line in done.stdout.splitlines()]
+    told = python(*words.split(" "), bodies, "--folder", tmp_path, cwd=BENCHMARKS)
+    lines = [line.split() for line in told.splitlines()]
     assert ["parse", "60", "2", "1", "60"] in [line[:5] for line in lines]
     assert ["abc", "60", "2", "2", "60"] in [line[:5] for line in lines]
     assert list(tmp_path.iterdir()) == []

@@ -155,7 +155,7 @@ class Bridge:
         if stages:
             self.lock()
             with hashes_kept(path for stage in stages for path in files(self.outs[stage])):
-                touch(stages, force=bool(brought))
+                touch(stages, *(["--forceall"] if brought else []))
             self.held.close()
 
     def _seen(self) -> dict[str, str]:
@@ -205,19 +205,22 @@ def hashes_kept(paths: Iterable[Path]) -> Iterator[None]:
                 repo.state.save(name, localfs, value)
 
 
-def touch(stages: list[str], *, force: bool) -> None:
-    """Let Snakemake note outputs as made: all of the stages', or those it would make again."""
-    command = [sys.executable, "-c", TOUCH, "--touch", "--cores", "9999", *["--forceall"] * force]
-    run(command, os.environ | {"DVC_STAGE": " ".join(stages)})
+def touch(stages: list[str], *arguments: str) -> None:
+    """Let Snakemake note outputs of the stages as made: those that it would make again, or others
+    that the arguments name."""
+    command = [sys.executable, "-c", TOUCH, "--touch", "--cores", "9999", *arguments]
+    run(command, DVC_STAGE=" ".join(stages))
 
 
 def dvc(*arguments: str) -> str:
-    return run([sys.executable, "-m", "dvc", *arguments], dict(os.environ))
+    return run([sys.executable, "-m", "dvc", *arguments])
 
 
-def run(command: list[str], environment: dict[str, str]) -> str:
+def run(command: list[str], **environment: str) -> str:
     """The output of a command; WorkflowError with all it said where it fails."""
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise WorkflowError(f"{' '.join(command[1:])}\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from dvc_bridge import STAMP, TOUCH, Bridge, run, say
+from dvc_bridge import STAMP, Bridge, say, touch
 
 RUN = Path(".snakemake/cluster_run.json")
 PARAMS = Path(".snakemake/cluster_params.json")
@@ -74,7 +74,7 @@ def take_over(outs: dict[str, list[Path]], made_from: dict[str, str]) -> bool:
     if stages:
         targets = sorted({path for stage in stages for path in made[stage]})
         say(f"taken over from jobs that outlived their Snakemake: {len(targets)} outputs")
-        note(stages, targets)
+        touch(stages, "--force", *targets)  # made from what the stages are made from now
     return True
 
 
@@ -86,12 +86,6 @@ def finished(notes: Bridge, outs: list[Path], since: float) -> Iterable[str]:
         is_whole = not notes.notes._filter_incomplete_keys(names)
         if is_whole and os.lstat(path).st_mtime >= since:
             yield str(output)
-
-
-def note(stages: list[str], targets: list[str]) -> None:
-    """Let Snakemake note the outputs as made from what the stages are made from now."""
-    command = [sys.executable, "-c", TOUCH, "--touch", "--force", "--cores", "9999", *targets]
-    run(command, os.environ | {"DVC_STAGE": " ".join(stages)})
 
 
 def wait_for_jobs() -> bool:

@@ -1,9 +1,8 @@
 """`clamp3 classify` and `clamp3 zero-shot`: labels from embeddings."""
 
 import logging
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,17 +23,9 @@ from clamp3.commands.options import (
 )
 
 app = typer.Typer()
-
-
 classify_app = typer.Typer(help="Labels from embeddings, by linear probes.", no_args_is_help=True)
 app.add_typer(classify_app, name="classify")
-
-
-class ProbeRecipe(StrEnum):
-    """How `clamp3 classify train` can train."""
-
-    logistic = "logistic"
-    original = "original"
+ProbeRecipe = Literal["logistic", "original"]
 
 
 @classify_app.command("train")
@@ -46,7 +37,7 @@ def classify_train(
     label_column: LabelColumn = "label",
     recipe: Annotated[
         ProbeRecipe, typer.Option(help="Logistic regression, or the originals' recipe.")
-    ] = ProbeRecipe.logistic,
+    ] = "logistic",
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Every label counts alike, however rare.")
     ] = False,
@@ -71,9 +62,7 @@ def classify_train(
     from clamp3.retrieval.classification.command import report_lines, train_from_files
     from clamp3.retrieval.classification.training import Recipe
 
-    settings = Recipe(
-        recipe.value, inverse_l2, balanced, softmax_twice, epochs, learning_rate, seed
-    )
+    settings = Recipe(recipe, inverse_l2, balanced, softmax_twice, epochs, learning_rate, seed)
     report = train_from_files(
         features,
         out,

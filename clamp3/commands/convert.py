@@ -1,8 +1,7 @@
 """`clamp3 convert`: scores and MIDI files to the forms that models read."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,15 +9,7 @@ from clamp3.commands.options import tells_errors
 from clamp3.errors import ConfigError
 
 app = typer.Typer()
-
-
-class Target(StrEnum):
-    """What `clamp3 convert` can write."""
-
-    abc = "abc"
-    interleaved = "interleaved"
-    mtf = "mtf"
-    midi = "midi"
+Target = Literal["abc", "interleaved", "mtf", "midi"]
 
 
 @app.command()
@@ -53,14 +44,14 @@ def convert(
     from clamp3.data.file_conversion import convert_files
     from clamp3.data.raw_files.folders import local_sources
 
-    if keep_metadata and to is not Target.mtf:
+    if keep_metadata and to != "mtf":
         raise ConfigError("--keep-metadata: only MTF can leave text events out (--to mtf)")
     try:
         with local_sources(sources) as files:
             report = convert_files(
                 files,
                 out,
-                to.value,
+                to,
                 keep_metadata=keep_metadata,
                 workers=workers,
                 seconds_per_file=seconds_per_file,

@@ -1,29 +1,26 @@
 """`clamp3 dataset`: a data set in its own layout to files that the other commands read."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from clamp3.commands.options import tells_errors
 
 app = typer.Typer()
-
-
-class Layout(StrEnum):
-    """Those of clamp3.config.LAYOUTS, which would take pydantic to import, and one more."""
-
-    wikimt = "wikimt"
-    wikimt_x = "wikimt_x"
-    midicaps = "midicaps"
-    lakh = "lakh"
-    song_describer = "song_describer"
-    musiccaps = "musiccaps"
-    labelled_scores = "labelled_scores"
-    labelled_performances = "labelled_performances"
-    labelled_recordings = "labelled_recordings"
-    m4_rag = "m4_rag"
+# Those of clamp3.config.LAYOUTS, which would take pydantic to import, and one more.
+Layout = Literal[
+    "wikimt",
+    "wikimt_x",
+    "midicaps",
+    "lakh",
+    "song_describer",
+    "musiccaps",
+    "labelled_scores",
+    "labelled_performances",
+    "labelled_recordings",
+    "m4_rag",
+]
 
 
 @app.command()
@@ -45,7 +42,7 @@ def dataset(
     """
     from clamp3.data.dataset_command import export_data_set
 
-    parsed = export_data_set(layout.value, path, out, music=music, check_files=check_files)
+    parsed = export_data_set(layout, path, out, music=music, check_files=check_files)
     kept = len(parsed.columns.get("id", []))
     told = f"{parsed.rows_in} in, {kept} out, {len(parsed.rejected)} rejected"
     typer.echo(f"{told}, {parsed.left_out} left out ({out})", err=True)

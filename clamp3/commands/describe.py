@@ -1,8 +1,7 @@
 """`clamp3 describe`: the shape of an embedding space, and what neighbours in it share."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,13 +9,7 @@ from clamp3.commands.evaluate import tell
 from clamp3.commands.options import PairKey, ReportFile, Seed, tells_errors
 
 app = typer.Typer()
-
-
-class Layout(StrEnum):
-    """How maps are drawn."""
-
-    neighbours = "neighbours"
-    principal = "principal"
+Layout = Literal["neighbours", "principal"]
 
 
 @app.command()
@@ -46,7 +39,7 @@ def describe(
     by: PairKey = "name",
     layout: Annotated[
         Layout, typer.Option(help="Maps by t-SNE, or by principal axes.")
-    ] = Layout.neighbours,
+    ] = "neighbours",
     neighbours: Annotated[int, typer.Option(min=1, help="Nearest pieces looked at.")] = 10,
     pieces: Annotated[int, typer.Option(min=0, help="Pieces whose nearest are listed.")] = 5,
     points: Annotated[int, typer.Option(min=3, help="Drawn on a map, of all together.")] = 1000,
@@ -68,7 +61,7 @@ def describe(
 
     settings = SpaceConfig(
         columns=tuple(colour or ()),
-        layout=layout.value,
+        layout=layout,
         map_points=points,
         sample=sample,
         neighbours=neighbours,

@@ -1,8 +1,7 @@
 """`clamp3 embed`: files of any kind to vectors."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,13 +20,7 @@ from clamp3.commands.options import (
 from clamp3.errors import ConfigError
 
 app = typer.Typer()
-
-
-class VectorForm(StrEnum):
-    """What `clamp3 embed` can write."""
-
-    parquet = "parquet"
-    npy = "npy"
+VectorForm = Literal["parquet", "npy"]
 
 
 @app.command()
@@ -41,7 +34,7 @@ def embed(
     ] = False,
     form: Annotated[
         VectorForm, typer.Option("--format", help="One table, or a tree of .npy files.")
-    ] = VectorForm.parquet,
+    ] = "parquet",
     precision: Annotated[Precision, typer.Option(help="What to compute in.")] = Precision.fp32,
     adapter: AdapterFolders = None,
     mert: Mert = None,
@@ -80,7 +73,7 @@ def embed(
     from clamp3.retrieval.embedding.command import embed_sources, listed_devices
     from clamp3.retrieval.embedding.embedder import load_model
 
-    if (form is VectorForm.parquet) != (out.suffix == ".parquet"):
+    if (form == "parquet") != (out.suffix == ".parquet"):
         raise ConfigError(
             f"{out}: the last argument is the table to write and ends in .parquet, or with "
             "--format npy a folder"
@@ -103,12 +96,12 @@ def embed(
             embedder,
             files,
             out,
-            npy=form is VectorForm.npy,
+            npy=form == "npy",
             temporal=temporal,
             workers=workers,
             devices=names if len(names) > 1 else (),
         )
-    listing = out / "rejected.tsv" if form is VectorForm.npy else out.with_suffix(".rejected.tsv")
+    listing = out / "rejected.tsv" if form == "npy" else out.with_suffix(".rejected.tsv")
     _close(rows_in, rows_in - len(rejected), rejected, listing)
 
 

@@ -1,9 +1,8 @@
 """`clamp3 evaluate` and `clamp3 score`: how good, and how alike, embeddings are."""
 
 import logging
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,13 +10,7 @@ from clamp3.commands.options import EmbeddingSource, PairKey, ReportFile, Seed, 
 from clamp3.errors import ConfigError
 
 app = typer.Typer()
-
-
-class TieRule(StrEnum):
-    """How `clamp3 evaluate` ranks equal similarities."""
-
-    mean = "mean"
-    optimistic = "optimistic"
+TieRule = Literal["mean", "optimistic"]
 
 
 @app.command()
@@ -29,7 +22,7 @@ def evaluate(
     hits_at: Annotated[str, typer.Option(help="Ranks at which hits are counted.")] = "1,5,10,100",
     ties: Annotated[
         TieRule, typer.Option(help="The rule of intervals, test and ranks; figures tell both.")
-    ] = TieRule.mean,
+    ] = "mean",
     matched_only: Annotated[
         bool, typer.Option("--matched-only", help="Leave out references without a query.")
     ] = False,
@@ -57,7 +50,7 @@ def evaluate(
     if not all(word.isdecimal() for word in numbers):
         raise ConfigError(f"--hits-at {hits_at}: expected ranks parted by commas, as 1,5,10,100")
     hits = tuple(map(int, numbers))
-    task = evaluate_command.Task(by, hits, ties.value, matched_only, per, seed)
+    task = evaluate_command.Task(by, hits, ties, matched_only, per, seed)
     report = evaluate_command.evaluate(queries, references, task, against=against, ranks=ranks)
     tell(report, evaluate_command.lines(report), json)
 

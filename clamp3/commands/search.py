@@ -1,8 +1,7 @@
 """`clamp3 search`: what is nearest to a query."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,16 +17,7 @@ from clamp3.commands.options import (
 )
 
 app = typer.Typer()
-
-
-class Modality(StrEnum):
-    """What `clamp3 search` can be limited to."""
-
-    text = "text"
-    abc = "abc"
-    mtf = "mtf"
-    audio = "audio"
-    image = "image"
+Modality = Literal["text", "abc", "mtf", "audio", "image"]
 
 
 @app.command()

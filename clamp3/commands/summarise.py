@@ -1,21 +1,14 @@
 """`clamp3 summarise`: what the metadata of pieces say, as text in English and another language."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from clamp3.commands.options import tells_errors
 
 app = typer.Typer()
-
-
-class Writer(StrEnum):
-    """What writes the texts."""
-
-    template = "template"
-    openai = "openai"
+Writer = Literal["template", "openai"]
 
 
 @app.command()
@@ -69,7 +62,7 @@ def summarise(
     from clamp3.data.summaries.command import run_summarise
 
     options = {
-        "writer": writer and writer.value,
+        "writer": writer,
         "base_url": base_url,
         "model": model,
         "key_variable": key_variable,

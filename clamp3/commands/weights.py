@@ -1,22 +1,14 @@
 """`clamp3 import-weights` and `export-weights`: model folders and files of the originals."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from clamp3.commands.options import Precision, tells_errors
 
 app = typer.Typer()
-
-
-class WeightsKind(StrEnum):
-    """What a file of the originals can hold."""
-
-    m3 = "m3"
-    clamp2 = "clamp2"
-    clamp3 = "clamp3"
+WeightsKind = Literal["m3", "clamp2", "clamp3"]
 
 
 @app.command("import-weights")
@@ -47,7 +39,7 @@ def import_weights(
         file,
         out,
         text_model=text_model,
-        kind=kind.value if kind else None,
+        kind=kind,
         max_tokens=text_length,
         text_heads=text_heads,
         dtype=precision.dtype,

@@ -89,7 +89,7 @@ def serve(
         url = f"http://{name}:{port}/"
         if hosts is None and settings.token is None:
             log.warning("%s can be reached by others, and no token is asked for", url)
-        server = _Server(_configuration(app), url, open_browser)
+        server = _Server(configuration(app), url, open_browser)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[bound])
 
@@ -105,7 +105,8 @@ def log_to(path: Path | None) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _configuration(app: object) -> uvicorn.Config:
+def configuration(app: object) -> uvicorn.Config:
+    """What uvicorn is told."""
     return uvicorn.Config(
         app,
         log_config=None,

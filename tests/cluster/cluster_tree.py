@@ -6,7 +6,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from trees import TOOLS, Tree, wait_for
+from trees import TOOLS, Tree
+from waiting import wait_for
 
 # Of squeue's long output, each so wide.
 COLUMNS = {"WorkDir": 400, "JobID": 12, "State": 20, "Partition": 30, "Comment": 100}

@@ -6,7 +6,8 @@ import time
 import pytest
 import slurm as program
 from cluster_tree import ClusterTree, site
-from trees import planned_jobs, wait_for
+from trees import planned_jobs
+from waiting import wait_for
 
 pytestmark = pytest.mark.long
 

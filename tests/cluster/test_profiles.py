@@ -1,22 +1,16 @@
 """Profiles are what their plugins take, and name the rules that there are."""
 
 import re
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
+import trees
 import yaml
-from repository import ROOT
-from trees import Tree
+from repository import ROOT, python
 from yte import process_yaml
 
 CLUSTERS = ["slurm", "cluster-generic", "kubernetes"]
-RULES = {
-    name: text
-    for path in sorted((ROOT / "workflow/rules").glob("*.smk"))
-    for name, text in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", path.read_text(), re.M | re.S)
-}
+RULES = {name: text for rules in trees.RULES.values() for name, text in rules.items()}
 # Prints what Snakemake understands of its command line.
 PARSED = """
 import json, sys
@@ -34,11 +28,7 @@ def profile(name):
 
 def parsed(*arguments):
     """Snakemake's settings under some arguments; fails as Snakemake does."""
-    done = subprocess.run(
-        [sys.executable, "-c", PARSED, *arguments], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return yaml.safe_load(done.stdout)
+    return yaml.safe_load(python("-c", PARSED, *arguments))
 
 
 def need_plugin(name):
@@ -109,7 +99,7 @@ def test_a_cluster_profile_says_how_many_cores():
 
 
 def test_a_part_of_many_pieces_gets_more_minutes(tmp_path):
-    tree = Tree.of_stand_ins(tmp_path / "tree", shards=2)
+    tree = trees.Tree.of_stand_ins(tmp_path / "tree", shards=2)
     parts = [f"part-0000{number}-of-00002.parquet" for number in (0, 1)]
     (tree.folder / "data/catalog").mkdir(parents=True)
     listed = f"file\trows\tsha256\n{parts[0]}\t60000\t0\n{parts[1]}\t1\t0\n"

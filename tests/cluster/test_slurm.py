@@ -1,6 +1,5 @@
 """The workflow on a real Slurm, with stand-ins for its scripts, and what goes wrong on clusters."""
 
-import os
 import shutil
 import signal
 import tempfile
@@ -8,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from slurm import Cluster, running
-from trees import planned_jobs, wait_for
+from trees import planned_jobs
+from waiting import wait_for
 
 pytestmark = pytest.mark.long
 
 GPU = ["--profile", "profiles/slurm-gpu"]
+CORPUS = "data/demo/PDMX.csv"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,21 +35,34 @@ def killed(origin, tmp_path_factory):
         process.wait()
 
 
+@pytest.fixture
+def made(by_local, tmp_path):
+    """A copy of the tree after the local run."""
+    return by_local.copy(tmp_path / "tree")
+
+
 def without(tree, *folders):
-    """The tree, with nothing left of some outputs."""
+    """Leave nothing of some outputs."""
     for folder in folders:
         shutil.rmtree(tree.folder / folder)
-    return tree
 
 
-def test_shards_are_few_jobs_and_what_trains_gets_a_gpu(by_local, tmp_path):
-    tree = by_local.copy(tmp_path / "tree")
-    without(tree, "data/abc", "data/interleaved", "data/mtf", "data/features", "data/recordings")
-    without(tree, "data/manifests", "results/models")
-    told = tree.submit(*GPU, "m3")
+def kill_while_converting(tree, seconds):
+    """Have the cluster make MTF in jobs of so many seconds, and SIGKILL Snakemake as they run."""
+    without(tree, "data/mtf")
+    process = tree.start_submitting("mtf", STAND_IN_SECONDS=str(seconds))
+    tree.wait_for_job("RUNNING", "convert_performances")
+    process.kill()
+    process.wait()
+
+
+def test_shards_are_few_jobs_and_what_trains_gets_a_gpu(made, by_local):
+    without(made, "data/abc", "data/interleaved", "data/mtf", "data/features", "data/recordings")
+    without(made, "data/manifests", "results/models")
+    told = made.submit(*GPU, "m3")
     assert planned_jobs(told)["convert_scores"] == 6
-    assert tree.files() == by_local.files()
-    jobs = tree.jobs()
+    assert made.files() == by_local.files()
+    jobs = made.jobs()
     assert {job.state for job in jobs} == {"COMPLETED"}
     shards = [job for job in jobs if "convert_" in job.rule]
     assert len(shards) == 3, "six chains of two jobs and six jobs, four a job"
@@ -58,21 +72,20 @@ def test_shards_are_few_jobs_and_what_trains_gets_a_gpu(by_local, tmp_path):
     (training,) = [job for job in jobs if "train_m3" in job.rule]
     assert (training.partition, training.gpus) == ("gpu", "gres:gpu:1")
     assert {job.gpus for job in jobs if job.partition == "cpu"} == {"N/A"}
-    assert tree.plan("m3") == {}
+    assert made.plan("m3") == {}
 
 
-def test_a_failed_job_is_tried_again_with_more_and_no_more_often_than_said(by_local, tmp_path):
-    tree = by_local.copy(tmp_path / "tree")
-    tree.break_script("train_m3", "if tries == 1: sys.exit('no space left on device')")
-    told = tree.submit("m3", "--retries", "1")
+def test_a_failed_job_is_tried_again_with_more_and_no_more_often_than_said(made):
+    made.break_script("train_m3", "if tries == 1: sys.exit('no space left on device')")
+    told = made.submit("m3", "--retries", "1")
     assert "SLURM status is: 'FAILED'" in told
     assert "no space left on device" in told
-    first, second = tree.jobs()
-    assert tree.tries() == 2, "the Snakemake inside the first job tried again"
+    first, second = made.jobs()
+    assert made.tries() == 2, "the Snakemake inside the first job tried again"
     assert (first.state, second.state) == ("FAILED", "COMPLETED")
     assert (first.memory, second.memory) == ("6000M", "12000M")
     assert (first.limit, second.limit) == ("1-00:00:00", "2-00:00:00")
-    assert {(job.partition, job.gpus) for job in tree.jobs()} == {("cpu", "N/A")}
+    assert {(job.partition, job.gpus) for job in made.jobs()} == {("cpu", "N/A")}
 
 
 def test_a_cancelled_job_is_tried_again_with_the_parameters_of_its_run(tree, by_local):
@@ -83,42 +96,31 @@ def test_a_cancelled_job_is_tried_again_with_the_parameters_of_its_run(tree, by_
     assert process.wait(120) == 0, tree.said()
     assert "SLURM status is: 'CANCELLED'" in tree.said()
     assert [job.state for job in tree.jobs()] == ["CANCELLED", "COMPLETED"]
-    name = "data/demo/PDMX.csv"
-    assert tree.files()[name] == by_local.files()[name]
+    assert tree.files()[CORPUS] == by_local.files()[CORPUS]
     assert tree.plan("corpus") == {"build_demo_corpus": 1}, "it is not what params.yaml says now"
 
 
-def test_jobs_that_outlive_a_killed_snakemake_are_taken_over(by_local, tmp_path):
+def test_jobs_that_outlive_a_killed_snakemake_are_taken_over(made, by_local):
     expected = by_local.files()
-    tree = by_local.copy(tmp_path / "tree")
-    without(tree, "data/mtf")
-    process = tree.start_submitting("mtf", STAND_IN_SECONDS="6")
-    tree.wait_for_job("RUNNING", "convert_performances")
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert "still there" in tree.run("snakemake", "--dry-run", "--cores", "1", "mtf")
-    told = tree.submit("mtf")
+    kill_while_converting(made, seconds=6)
+    assert "still there" in made.run("snakemake", "--dry-run", "--cores", "1", "mtf")
+    told = made.submit("mtf")
     assert "of a run that died are still there" in told
     assert "taken over from jobs that outlived their Snakemake: 12 outputs" in told
     assert planned_jobs(told) == {"list_performances": 1}
-    assert {job.state for job in tree.jobs()} == {"COMPLETED"}
-    made = tree.files()
-    assert {name for name in made if expected[name] != made[name]} == set()
-    assert tree.plan("mtf") == {}
-    tree.change("max_midi_bytes: 8388607", r"max_midi_bytes: \d+")
-    assert tree.plan("mtf")["convert_performances"] == 6, "what they were made from is known"
+    assert {job.state for job in made.jobs()} == {"COMPLETED"}
+    found = made.files()
+    assert {name for name in found if expected[name] != found[name]} == set()
+    assert made.plan("mtf") == {}
+    made.change("max_midi_bytes: 8388607", r"max_midi_bytes: \d+")
+    assert made.plan("mtf")["convert_performances"] == 6, "what they were made from is known"
 
 
-def test_jobs_of_a_killed_run_are_not_taken_over_when_parameters_have_changed(by_local, tmp_path):
-    tree = by_local.copy(tmp_path / "tree")
-    without(tree, "data/mtf")
-    process = tree.start_submitting("mtf", STAND_IN_SECONDS="2")
-    tree.wait_for_job("RUNNING", "convert_performances")
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    tree.change("max_midi_bytes: 8388607", r"max_midi_bytes: \d+")
-    wait_for(lambda: not tree.jobs("RUNNING", "PENDING"))
-    assert tree.plan("mtf")["convert_performances"] == 6
+def test_jobs_of_a_killed_run_are_not_taken_over_when_parameters_have_changed(made):
+    kill_while_converting(made, seconds=2)
+    made.change("max_midi_bytes: 8388607", r"max_midi_bytes: \d+")
+    wait_for(lambda: not made.jobs("RUNNING", "PENDING"))
+    assert made.plan("mtf")["convert_performances"] == 6
 
 
 def test_ctrl_c_cancels_the_jobs(tree):
@@ -135,7 +137,7 @@ def test_ctrl_c_cancels_the_jobs(tree):
         process.wait()
     wait_for(lambda: not tree.jobs("RUNNING", "COMPLETING"))
     assert [job.state for job in tree.jobs()] == ["CANCELLED"]
-    assert not (tree.folder / "data/demo/PDMX.csv").exists()
+    assert not (tree.folder / CORPUS).exists()
 
 
 def test_sigterm_submits_no_more_and_waits_for_what_runs(tree):
@@ -152,13 +154,12 @@ def test_sigterm_submits_no_more_and_waits_for_what_runs(tree):
     assert "build_demo_corpus" not in tree.plan("parse")
 
 
-def test_dvc_waits_while_a_stage_runs_on_the_cluster(by_local, tmp_path):
-    tree = by_local.copy(tmp_path / "tree")
-    tree.change("max_midi_bytes: 8388607", r"max_midi_bytes: \d+")
-    ran = tree.repro("mtf", SNAKEMAKE_PROFILE="profiles/slurm")
+def test_dvc_waits_while_a_stage_runs_on_the_cluster(made):
+    made.change("max_midi_bytes: 8388607", r"max_midi_bytes: \d+")
+    ran = made.repro("mtf", SNAKEMAKE_PROFILE="profiles/slurm")
     assert "mtf" in ran
-    assert ["convert_performances" in job.rule for job in tree.jobs()].count(True) == 2
-    assert tree.plan("mtf") == {}
+    assert ["convert_performances" in job.rule for job in made.jobs()].count(True) == 2
+    assert made.plan("mtf") == {}
 
 
 def test_snakemake_may_itself_be_a_job(tree, by_local):
@@ -172,8 +173,7 @@ def test_snakemake_may_itself_be_a_job(tree, by_local):
     jobs = tree.jobs()
     assert [job.partition for job in jobs] == ["gpu", "cpu"]
     assert {job.state for job in jobs} == {"COMPLETED"}
-    name = "data/demo/PDMX.csv"
-    assert tree.files()[name] == by_local.files()[name]
+    assert tree.files()[CORPUS] == by_local.files()[CORPUS]
 
 
 def test_nothing_of_the_cluster_outlives_who_started_it(slurm, tmp_path):
@@ -198,8 +198,7 @@ def test_profile_for_other_schedulers_with_the_commands_of_this_one(tree, by_loc
     tree.change("latency-wait: 10", r"latency-wait: \d+", profile)
     tree.run("snakemake", "--profile", "profiles/cluster-generic", "corpus")
     assert [job.state for job in tree.jobs()] == ["COMPLETED"]
-    name = "data/demo/PDMX.csv"
-    assert tree.files()[name] == by_local.files()[name]
+    assert tree.files()[CORPUS] == by_local.files()[CORPUS]
 
 
 def test_a_job_over_its_time_or_memory_is_killed_and_the_reason_named(killed):
@@ -207,4 +206,4 @@ def test_a_job_over_its_time_or_memory_is_killed_and_the_reason_named(killed):
     for (tree, process), reason in zip(killed.items(), reasons, strict=True):
         assert process.wait(200) != 0
         assert reason in tree.said().lower().replace("'timeout'", "'TIMEOUT'")
-        assert not (tree.folder / "data/demo/PDMX.csv").exists(), "half an output"
+        assert not (tree.folder / CORPUS).exists(), "half an output"

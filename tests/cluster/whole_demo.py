@@ -10,7 +10,6 @@ Ends with status 1 and the first lines that differ otherwise, or with the end of
 """
 
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -24,10 +23,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "workflow"))
 import slurm
 from cluster_tree import ClusterTree, site
 from repository import ROOT
-from trees import tracked_files
+from trees import copy_of_workflow
 
 FIGURES = ["results/metrics", "results/evaluation"]
-LEFT_OUT = ("tests/", "results/", "data/")
 OPTIONS = ["--profile", "profiles/slurm-gpu", "--jobs", "2"]  # on as many cores
 SHOWN_LINES = 60
 
@@ -61,10 +59,7 @@ def first_difference(expected: bytes, found: bytes) -> str:
 
 def second_tree(folder: Path, path: str) -> ClusterTree:
     """What Git knows of this checkout, its profiles edited for the Slurm of the tests."""
-    for name in tracked_files():
-        if not name.startswith(LEFT_OUT):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    copy_of_workflow(folder)
     tree = ClusterTree(folder)
     tree.slurm = path
     tree = tree.other(folder)

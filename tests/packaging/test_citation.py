@@ -1,12 +1,10 @@
 """One version, told the same everywhere, and a citation that tools can read."""
 
 import re
-import subprocess
-import sys
 from importlib import metadata
 
 import yaml
-from repository import ROOT
+from repository import ROOT, python
 
 from clamp3 import __version__
 
@@ -22,10 +20,7 @@ PERSON, ENTITY = {"family-names", "given-names"}, {"name"}
 def test_the_version_is_the_same_everywhere():
     assert metadata.version("clamp3") == __version__
     assert CITATION["version"] == __version__
-    told = subprocess.run(
-        [sys.executable, "-m", "clamp3", "--version"], capture_output=True, text=True, check=True
-    )
-    assert told.stdout == f"clamp3 {__version__}\n"
+    assert python("-m", "clamp3", "--version") == f"clamp3 {__version__}\n"
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     newest = re.search(r"^## (\S+)", changes, re.MULTILINE)
     assert newest[1] in ("Unreleased", __version__)

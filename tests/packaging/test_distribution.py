@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from repository import ROOT
+from repository import ROOT, python, run
 from retrieval.workplace import performance, score, tiny_model
 
 from clamp3 import __version__
@@ -47,9 +47,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(root: Path, place: Path, target: str) -> None:
-    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(place)]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    python("-m", "hatchling", "build", "-t", target, "-d", place, cwd=root)
 
 
 def sources(place: Path) -> Path:
@@ -118,40 +116,24 @@ def test_the_source_distribution_holds_what_tests_need_and_no_results(built: Pat
 
 def test_tests_run_from_the_source_distribution(built: Path, program: Path, tmp_path: Path):
     some = ["tests/test_layers.py", "tests/test_config.py", "tests/formats/test_patches.py"]
-    done = subprocess.run(
-        [program.with_name("python"), "-m", "pytest", "-p", "no:cacheprovider", "-n0", *some],
-        cwd=sources(built),
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = ["-m", "pytest", "-p", "no:cacheprovider", "-n0", *some]
+    run(program.with_name("python"), *words, cwd=sources(built), env=environment(tmp_path))
 
 
 def test_the_commands_work_anywhere(program: Path, place: Path, tmp_path: Path):
-    def run(*words: str) -> str:
-        done = subprocess.run(
-            [program, *words], cwd=place, env=environment(tmp_path), capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    def clamp3(*words: str, program: Path = program) -> str:
+        return run(program, *words, cwd=place, env=environment(tmp_path)).stdout
 
-    assert run("--version") == f"clamp3 {__version__}\n"
-    assert "convert" in run("--help")
-    run("convert", "music", "--to", "mtf", "--out", "performances")
+    assert clamp3("--version") == f"clamp3 {__version__}\n"
+    assert "convert" in clamp3("--help")
+    clamp3("convert", "music", "--to", "mtf", "--out", "performances")
     assert len(list((place / "performances").glob("*.mtf"))) == 4
-    run("embed", "music", "vectors.parquet", "--model", "model")
-    run("index", "build", "INDEX", "vectors.parquet", "--files", "music")
-    assert "2.abc" in run("search", "music/2.abc", "INDEX", "--model", "model")
-    where = subprocess.run(
-        [program.with_name("python"), "-c", "import clamp3; print(clamp3.__file__)"],
-        cwd=place,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert Path(where.stdout.strip()).is_relative_to(program.parent.parent)
+    clamp3("embed", "music", "vectors.parquet", "--model", "model")
+    clamp3("index", "build", "INDEX", "vectors.parquet", "--files", "music")
+    assert "2.abc" in clamp3("search", "music/2.abc", "INDEX", "--model", "model")
+    code = "import clamp3; print(clamp3.__file__)"
+    where = clamp3("-c", code, program=program.with_name("python"))
+    assert Path(where.strip()).is_relative_to(program.parent.parent)
 
 
 def test_the_service_works_anywhere(program: Path, place: Path, tmp_path: Path):

@@ -23,3 +23,8 @@ def fill_folder(folder: Path, count: int, width: int = 6) -> Path:
     (folder / "broken.mid").write_bytes(b"MThd\x00\x00")
     (folder / "empty.abc").write_text("")
     return folder
+
+
+def tables_in(*folders: Path) -> list[Path]:
+    """The tables <collection>/<modality>.parquet of folders of embeddings."""
+    return [path for folder in folders for path in sorted(folder.glob("*/*.parquet"))]

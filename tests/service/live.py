@@ -5,16 +5,17 @@ import http.client
 import logging
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import uvicorn
+from waiting import wait_for
 
 from clamp3.retrieval.embedding.embedder import Embedder
 from clamp3.service.app import create_app
+from clamp3.service.running import Address, configuration
 from clamp3.service.settings import Settings
 
 SMALL = Settings(readers=1, seconds=20.0)
@@ -37,11 +38,19 @@ class Live:
         """What lies in the folder of uploads."""
         return [path for path in self.temporary.rglob("*") if path.is_file()]
 
-    def wait_until_empty(self, seconds: float = 5) -> bool:
-        end = time.monotonic() + seconds
-        while self.left_over() and time.monotonic() < end:
-            time.sleep(0.05)
-        return not self.left_over()
+    def wait_until_empty(self) -> None:
+        """Fails where an upload is left."""
+        wait_for(lambda: not self.left_over(), 5)
+
+    def search(self, expect: int = 200, **asked: object) -> dict:
+        """What a search answers."""
+        answer = self.client.get("/api/search", params=asked)
+        assert answer.status_code == expect, answer.text
+        return answer.json()
+
+    def upload(self, name: str, content: bytes, **asked: object) -> httpx.Response:
+        """The answer to a file."""
+        return self.client.post("/api/search", params=asked, files={"file": (name, content)})
 
     def raw(self, method: str, target: str, **headers: str) -> tuple[int, bytes]:
         """The answer to a request whose target is sent as it stands."""
@@ -54,6 +63,15 @@ class Live:
             return answer.status, answer.read()
 
 
+def form(content: bytes, name: str = "a.abc", boundary: str = "x") -> bytes:
+    """The body of a form with a file."""
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    return head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
+
+
 @contextlib.contextmanager
 def serving(
     model: Embedder, index: Path, settings: Settings = SMALL, **changes: object
@@ -62,25 +80,14 @@ def serving(
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder, _temporary(Path(folder)):
         app = create_app(model, index, replace(settings, **changes))
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                port=0,
-                log_config=None,
-                access_log=False,
-                http="h11",
-                ws="none",
-                timeout_graceful_shutdown=2,
-                h11_max_incomplete_event_size=96 * 2**10,
-            )
-        )
-        thread = threading.Thread(target=server.run, daemon=True)
+        server = uvicorn.Server(configuration(app))
+        server.config.timeout_graceful_shutdown = 2
+        bound = Address(port=0).listen()
+        thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
+        port = bound.getsockname()[1]
         thread.start()
-        end = time.monotonic() + 60
-        while not server.started and thread.is_alive() and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_for(lambda: server.started or not thread.is_alive())
         assert server.started
-        port = server.servers[0].sockets[0].getsockname()[1]
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
         try:
             yield Live(app, client, port, Path(folder))

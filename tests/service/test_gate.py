@@ -3,10 +3,12 @@
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from service.live import Live, serving
+from waiting import wait_for
 
 from clamp3.retrieval.embedding.embedder import Embedder
 
@@ -106,29 +108,19 @@ def test_too_many_at_once_are_told_to_come_again(
         monkeypatch.setattr(
             live.service._texts, "_compute", lambda texts: (hold.wait(20), compute(texts))[1]
         )
-        answers = []
-
-        def ask() -> None:
-            answers.append(live.client.get("/api/search", params={"text": "a"}))
-
-        asking = [threading.Thread(target=ask) for _ in range(3)]
-        for thread in asking:
-            thread.start()
-        end = time.monotonic() + 10
+        pool = ThreadPoolExecutor(3)
+        asked = [pool.submit(live.search, text="a") for _ in range(3)]
         registry = live.service.metrics.registry
-        while registry.get_sample_value("clamp3_requests_in_progress") < 3:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        wait_for(lambda: registry.get_sample_value("clamp3_requests_in_progress") == 3, 10)
         refused = live.client.get("/api/search", params={"text": "a"})
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
         assert refused.json()["kind"] == "busy"
         assert live.client.get("/api/health").status_code == 200
         hold.set()
-        for thread in asking:
-            thread.join(20)
-        assert [answer.status_code for answer in answers] == [200] * 3
-        assert live.client.get("/api/search", params={"text": "a"}).status_code == 200
+        pool.shutdown()
+        assert all(answer.result()["results"] for answer in asked)
+        assert live.search(text="a")
 
 
 def test_what_takes_too_long_is_told_so(
@@ -209,13 +201,14 @@ def test_the_log_tells_requests_but_neither_queries_nor_tokens(
     headers = {"Authorization": f"Bearer {TOKEN}".encode()}
     guarded.client.get("/api/search", params={"text": "my secret wish"}, headers=headers)
     guarded.raw("GET", "/api/piece/a%0Ab%20c")
-    end = time.monotonic() + 5
-    told: list[str] = []
-    while len(told) < 2 and time.monotonic() < end:  # lines are written after the answer
-        time.sleep(0.05)
-        told = [r.getMessage() for r in caplog.records if r.name == "clamp3.service.access"]
-    assert told[0].startswith("127.0.0.1 GET /api/search 200 ")
-    assert " GET /api/piece/a%0Ab%20c 401 " in told[1]
+
+    def told() -> list[str]:
+        return [r.getMessage() for r in caplog.records if r.name == "clamp3.service.access"]
+
+    wait_for(lambda: len(told()) == 2, 5)  # lines are written after the answer
+    first, second = told()
+    assert first.startswith("127.0.0.1 GET /api/search 200 ")
+    assert " GET /api/piece/a%0Ab%20c 401 " in second
     said = [r.getMessage() for r in caplog.records if r.name.startswith(("clamp3", "uvicorn"))]
     assert len(said) == 2
     assert "sesame" not in "".join(said)

@@ -14,7 +14,7 @@ from models.tiny_clap import Original, sounds
 from PIL import Image
 from repository import ROOT
 from retrieval.workplace import formula_weights, score, tiny_model
-from service.conftest import index_of, tune
+from service.conftest import index_of, tune, write_scores
 from service.live import serving
 
 from clamp3.config import load_params
@@ -34,10 +34,6 @@ pytestmark = pytest.mark.filterwarnings(  # peft asks transformers by an old nam
 )
 
 
-def send(live, name: str, content: bytes):
-    return live.client.post("/api/search", params={"top_k": 1}, files={"file": (name, content)})
-
-
 def test_a_clap_musicgen_reads_texts_and_sound(tmp_path: Path):
     model = load_model(Original().save(tmp_path / "clap"), device="cpu")
     music = tmp_path / "music"
@@ -49,14 +45,14 @@ def test_a_clap_musicgen_reads_texts_and_sound(tmp_path: Path):
         info = live.client.get("/api/info").json()["model"]
         assert info["kind"] == "clap_musicgen"
         assert info["modalities"] == ["text", "audio"]
-        found = live.client.get("/api/search", params={"text": "dark metal"}).json()
+        found = live.search(text="dark metal")
         hits = open_index(folder).search(model.embed_text("dark metal"), 3)
         assert [one["id"] for one in found["results"]] == [hit.id for hit in hits]
-        found = send(live, "x.wav", (music / "1.wav").read_bytes())
+        found = live.upload("x.wav", (music / "1.wav").read_bytes(), top_k=1)
         assert found.status_code == 200, found.text
         assert found.json()["results"][0]["id"] == "1.wav"
         assert found.json()["query"]["kind"] == "audio"
-        refused = send(live, "x.abc", tune(1).encode())
+        refused = live.upload("x.abc", tune(1).encode(), top_k=1)
         assert refused.status_code == 422
         assert refused.json() == {
             "error": "the model has no abc tower to read it",
@@ -71,17 +67,14 @@ def test_a_clamp2_reads_texts_and_scores(tmp_path: Path):
     formula_weights(clamp2)
     save_checkpoint(clamp2, tmp_path / "clamp2", tokenizer=tiny.tokenizer)
     model = load_model(tmp_path / "clamp2", device="cpu")
-    music = tmp_path / "music"
-    music.mkdir()
-    for number in range(4):
-        (music / f"{number}.abc").write_text(f"L:1/8\n{tune(number)}", encoding="utf-8")
+    music = write_scores(tmp_path / "music", (f"L:1/8\n{tune(number)}" for number in range(4)))
     folder = index_of(model, music, tmp_path)
     with serving(model, folder) as live:
         assert live.client.get("/api/info").json()["model"]["kind"] == "clamp2"
-        found = send(live, "x.abc", (music / "2.abc").read_bytes()).json()["results"][0]
+        found = live.upload("x.abc", (music / "2.abc").read_bytes(), top_k=1).json()["results"][0]
         assert found["id"] == "2.abc"
         assert found["similarity"] == pytest.approx(1, abs=1e-6)
-        refused = send(live, "x.wav", _sound())
+        refused = live.upload("x.wav", _sound(), top_k=1)
         assert refused.status_code == 422
         assert refused.json()["kind"] == "no_tower"
 
@@ -90,12 +83,10 @@ def test_a_model_that_needs_a_mert_says_so_without_its_place(tmp_path: Path):
     tiny = tiny_model()
     save_checkpoint(tiny.model, tmp_path / "model", tokenizer=tiny.tokenizer)
     model = load_model(tmp_path / "model", device="cpu")
-    music = tmp_path / "music"
-    music.mkdir()
-    (music / "a.abc").write_text(tune(1), encoding="utf-8")
+    music = write_scores(tmp_path / "music", [tune(1)])
     with serving(model, index_of(model, music, tmp_path)) as live:
         assert live.client.get("/api/info").json()["model"]["modalities"] == ["text", "abc", "mtf"]
-        refused = send(live, "x.wav", _sound())
+        refused = live.upload("x.wav", _sound(), top_k=1)
         assert refused.status_code == 422
         assert refused.json()["kind"] == "no_front_end"
         assert refused.json()["error"].startswith(
@@ -113,17 +104,14 @@ def test_adapters_read_scores(model_folder: Path, tmp_path: Path):
             torch.nn.init.normal_(tensor, std=0.2)
     save_adapter(adapted, tmp_path / "abc")
     model = load_model(model_folder, adapter=[f"abc={tmp_path / 'abc'}"], device="cpu")
-    music = tmp_path / "music"
-    music.mkdir()
-    for number in range(4):
-        (music / f"{number}.abc").write_text(score(number), encoding="utf-8")
+    music = write_scores(tmp_path / "music", map(score, range(4)))
     folder = index_of(model, music, tmp_path)
     with serving(model, folder) as live:
-        found = send(live, "x.abc", (music / "2.abc").read_bytes()).json()["results"][0]
+        found = live.upload("x.abc", (music / "2.abc").read_bytes(), top_k=1).json()["results"][0]
         assert (found["id"], found["similarity"]) == ("2.abc", pytest.approx(1, abs=1e-6))
     plain = load_model(model_folder, device="cpu")
     with serving(plain, folder) as live:
-        found = send(live, "x.abc", (music / "2.abc").read_bytes()).json()["results"][0]
+        found = live.upload("x.abc", (music / "2.abc").read_bytes(), top_k=1).json()["results"][0]
         assert found["similarity"] < 0.9999
 
 
@@ -137,14 +125,10 @@ def test_an_image_is_searched_with_what_is_said_of_it(
     caption = Captioner.load(captioner, "cpu").describe([pixels])[0]
     with serving(model, index) as live:
         assert "image" in live.client.get("/api/info").json()["model"]["modalities"]
-        found = send(live, "cover.png", (tmp_path / "cover.png").read_bytes()).json()
-        assert found["query"] == {
-            "kind": "image",
-            "text": None,
-            "file": "cover.png",
-            "caption": caption,
-        }
-        said = live.client.get("/api/search", params={"text": caption, "top_k": 1}).json()
+        found = live.upload("cover.png", (tmp_path / "cover.png").read_bytes(), top_k=1).json()
+        told = {"kind": "image", "text": None, "file": "cover.png", "caption": caption}
+        assert found["query"] == told
+        said = live.search(text=caption, top_k=1)
         assert found["results"][0]["id"] == said["results"][0]["id"]
 
 

@@ -1,24 +1,15 @@
 """Many clients at once: no errors, and memory stays where it was."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-from repository import ROOT
-
-
-def load(*words: object) -> dict:
-    """What benchmarks/serve.py reports."""
-    program = [sys.executable, str(ROOT / "benchmarks/serve.py"), *map(str, words)]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
+from repository import ROOT, python
 
 
 @pytest.mark.long
 def test_sixty_four_clients_are_answered():
-    report = load("--clients", 64, "--seconds", 20)
+    program = ROOT / "benchmarks/serve.py"
+    report = json.loads(python(program, "--clients", 64, "--seconds", 20, timeout=300))
     assert report["errors"] == {}
     assert set(report["milliseconds"]) == {"text", "like", "upload"}
     assert report["texts_embedded_together"] > 1.5

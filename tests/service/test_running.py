@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from typer.testing import CliRunner
+from waiting import is_running, wait_for
 
 from clamp3.cli import app
 from clamp3.service.running import Address
@@ -36,9 +38,7 @@ class Program:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        end = time.monotonic() + 60
-        while not self.url and self.process.poll() is None and time.monotonic() < end:
-            time.sleep(0.05)
+        wait_for(lambda: self.url or self.process.poll() is not None)
 
     def _read(self) -> None:
         for line in self.process.stderr:
@@ -67,20 +67,6 @@ def run(*words: object) -> tuple[int, str]:
     return result.exit_code, result.stderr
 
 
-def children(process: int) -> list[int]:
-    """Of all its threads."""
-    lists = sorted(Path(f"/proc/{process}/task").glob("*/children"))
-    return [int(word) for path in lists for word in path.read_text().split()]
-
-
-def is_running(process: int) -> bool:
-    """What has ended but was not waited for has no command line."""
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes() != b""
-    except OSError:
-        return False
-
-
 @pytest.fixture
 def started():
     """Programs that end with the test."""
@@ -107,15 +93,12 @@ def test_it_serves_and_ends_at_once(
         files = {"file": ("a.txt", b"a reel")}
         assert client.post("api/search", files=files).json()["results"]
         assert client.get("api/info", headers={"Authorization": "x"}).status_code == 401
-    workers = children(program.process.pid)
+    workers = [child.pid for child in psutil.Process(program.process.pid).children()]
     assert workers
     assert list(tmp_path.glob("clamp3-serve-*"))
     assert program.end(number) < 6
     assert not list(tmp_path.glob("clamp3-serve-*"))
-    end = time.monotonic() + 5
-    while any(map(is_running, workers)) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not any(map(is_running, workers))
+    wait_for(lambda: not any(map(is_running, workers)), 5)
     said = "".join(program.lines)
     assert "Traceback" not in said
     assert "sesame" not in said
@@ -136,10 +119,7 @@ def test_who_is_still_sending_does_not_keep_it(
     )
     with socket.create_connection(("127.0.0.1", int(program.url.split(":")[2][:-1]))) as line:
         line.sendall(head.encode())
-        end = time.monotonic() + 10
-        while not list(tmp_path.glob("clamp3-serve-*/*/upload.abc")) and time.monotonic() < end:
-            time.sleep(0.05)
-        assert list(tmp_path.glob("clamp3-serve-*/*/upload.abc"))
+        wait_for(lambda: list(tmp_path.glob("clamp3-serve-*/*/upload.abc")), 10)
         assert program.end() < 15
     assert not list(tmp_path.glob("clamp3-serve-*"))
     assert "Traceback" not in "".join(program.lines)

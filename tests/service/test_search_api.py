@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from service.conftest import index_of, sound, tune
+from service.conftest import index_of, sound, tune, write_scores
 from service.live import Live, serving
 
 from clamp3 import __version__
@@ -19,36 +19,22 @@ from clamp3.service.upload_reading import Upload
 
 # Of a cosine, between a text embedded alone and padded in a batch.
 BATCH_TOLERANCE = 1e-5
-
-
-def search(live: Live, expect: int = 200, **asked: object) -> dict:
-    answer = live.client.get("/api/search", params=asked)
-    assert answer.status_code == expect, answer.text
-    return answer.json()
+QUERY = dict.fromkeys(("text", "file", "caption"))  # what a search tells of its query
 
 
 def ids(found: dict) -> list[str]:
     return [result["id"] for result in found["results"]]
 
 
-def upload(live: Live, name: str, content: bytes, **asked: object):
-    return live.client.post("/api/search", params=asked, files={"file": (name, content)})
-
-
 def test_a_text_finds_what_the_library_finds(live: Live, model: Embedder, index: Path):
-    found = search(live, text="a reel in D major", top_k=7)
+    found = live.search(text="a reel in D major", top_k=7)
     opened = open_index(index)
     hits = opened.search(model.embed_text("a reel in D major"), 7)
     assert ids(found) == [hit.id for hit in hits]
     assert [one["rank"] for one in found["results"]] == list(range(1, 8))
     cosines = [one["similarity"] for one in found["results"]]
     assert np.allclose(cosines, [hit.similarity for hit in hits], atol=BATCH_TOLERANCE)
-    assert found["query"] == {
-        "kind": "text",
-        "text": "a reel in D major",
-        "file": None,
-        "caption": None,
-    }
+    assert found["query"] == QUERY | {"kind": "text", "text": "a reel in D major"}
     assert found["model"] == model.space
     first, known = found["results"][0], hits[0]
     assert first["metadata"] == known.metadata
@@ -61,56 +47,51 @@ def test_a_piece_finds_what_is_like_it_but_not_itself(live: Live, index: Path):
     name = "scores/3.abc"
     hits = opened.search(opened.embedding(name), 6)
     assert hits[0].id == name
-    found = search(live, like=name, top_k=5)
+    found = live.search(like=name, top_k=5)
     assert ids(found) == [hit.id for hit in hits[1:]]
     assert found["query"]["kind"] == "like"
 
 
 def test_results_can_be_filtered(live: Live):
-    scores = search(live, text="a reel", modality="abc", top_k=200)
+    scores = live.search(text="a reel", modality="abc", top_k=200)
     assert {one["modality"] for one in scores["results"]} == {"abc"}
     assert len(scores["results"]) == 12
-    jigs = search(live, text="a reel", where=["genre=jig", "modality=abc"], top_k=200)
+    jigs = live.search(text="a reel", where=["genre=jig", "modality=abc"], top_k=200)
     assert jigs["results"]
     assert all(one["metadata"]["genre"] == "jig" for one in jigs["results"])
     assert ids(jigs) == [
         one["id"] for one in scores["results"] if one["metadata"]["genre"] == "jig"
     ]
-    assert search(live, text="a reel", where="genre=polka")["results"] == []
+    assert live.search(text="a reel", where="genre=polka")["results"] == []
 
 
 @pytest.mark.parametrize(
     ("name", "kind"), [("scores/2.abc", "abc"), ("1.mid", "mtf"), ("2.wav", "audio")]
 )
 def test_a_file_finds_itself(live: Live, music: Path, name: str, kind: str):
-    answer = upload(live, Path(name).name, (music / name).read_bytes(), top_k=1)
+    answer = live.upload(Path(name).name, (music / name).read_bytes(), top_k=1)
     assert answer.status_code == 200, answer.text
     found = answer.json()
-    assert found["query"] == {
-        "kind": kind,
-        "text": None,
-        "file": Path(name).name,
-        "caption": None,
-    }
+    assert found["query"] == QUERY | {"kind": kind, "file": Path(name).name}
     assert ids(found) == [name]
     assert found["results"][0]["similarity"] == pytest.approx(1, abs=1e-6)
 
 
 def test_files_are_told_by_what_they_hold(live: Live, music: Path):
     score = (music / "scores/2.abc").read_bytes()
-    assert upload(live, "", score).status_code in (200, 400)  # a part without a name is no file
-    assert upload(live, "x", score).json()["query"]["kind"] == "abc"
-    assert upload(live, "song.mp3", (music / "1.mid").read_bytes()).json()["query"]["kind"] == "mtf"
-    text = upload(live, "words.txt", b"a reel in D major")
+    assert live.upload("", score).status_code in (200, 400)  # a part without a name is no file
+    assert live.upload("x", score).json()["query"]["kind"] == "abc"
+    assert live.upload("song.mp3", (music / "1.mid").read_bytes()).json()["query"]["kind"] == "mtf"
+    text = live.upload("words.txt", b"a reel in D major")
     assert text.json()["query"]["kind"] == "text"
-    assert ids(text.json()) == ids(search(live, text="a reel in D major"))
+    assert ids(text.json()) == ids(live.search(text="a reel in D major"))
     xml = (
         '<score-partwise><part-list><score-part id="P1"><part-name/></score-part></part-list>'
         '<part id="P1"><measure number="1"><attributes><divisions>1</divisions></attributes><note>'
         "<pitch><step>C</step><octave>4</octave></pitch><duration>4</duration></note></measure>"
         "</part></score-partwise>"
     )
-    assert upload(live, "c.musicxml", xml.encode()).json()["query"]["kind"] == "abc"
+    assert live.upload("c.musicxml", xml.encode()).json()["query"]["kind"] == "abc"
 
 
 def test_many_at_once_find_what_each_finds_alone(live: Live, model: Embedder, music: Path):
@@ -120,14 +101,14 @@ def test_many_at_once_find_what_each_finds_alone(live: Live, model: Embedder, mu
     assert np.abs(together - alone).max() < BATCH_TOLERANCE * np.abs(alone).max()
     before = _batches(live)
     with ThreadPoolExecutor(20) as pool:
-        tasks = [pool.submit(search, live, text=text) for text in texts]
+        tasks = [pool.submit(live.search, text=text) for text in texts]
         files = [
-            pool.submit(upload, live, "a.abc", (music / f"scores/{n}.abc").read_bytes(), top_k=1)
+            pool.submit(live.upload, "a.abc", (music / f"scores/{n}.abc").read_bytes(), top_k=1)
             for n in range(9)
         ]
         found = [task.result() for task in tasks]
     for text, one in zip(texts, found, strict=True):
-        single = search(live, text=text)
+        single = live.search(text=text)
         cosines = [result["similarity"] for result in single["results"]]
         assert np.allclose(
             [result["similarity"] for result in one["results"]], cosines, atol=BATCH_TOLERANCE
@@ -167,7 +148,7 @@ def _batches(live: Live) -> tuple[float, float]:
     ],
 )
 def test_a_wrong_request_gets_a_sentence(live: Live, asked, status, kind, sentence):
-    said = search(live, status, **asked)
+    said = live.search(status, **asked)
     assert set(said) == {"error", "kind"}
     assert said["kind"] == kind
     assert sentence in said["error"]
@@ -175,14 +156,14 @@ def test_a_wrong_request_gets_a_sentence(live: Live, asked, status, kind, senten
 
 def test_one_wrong_request_harms_no_other(live: Live):
     with ThreadPoolExecutor(8) as pool:
-        bad = [pool.submit(search, live, 400, text="a", where="mood=sad") for _ in range(8)]
-        good = [pool.submit(search, live, text="a reel") for _ in range(8)]
+        bad = [pool.submit(live.search, 400, text="a", where="mood=sad") for _ in range(8)]
+        good = [pool.submit(live.search, text="a reel") for _ in range(8)]
         for task in bad + good:
             task.result()
 
 
 def test_the_longest_text_is_answered(live: Live):
-    assert search(live, text="調" * 4000)["results"]
+    assert live.search(text="調" * 4000)["results"]
 
 
 def test_info_tells_what_there_is(live: Live, model: Embedder):
@@ -222,9 +203,9 @@ def test_rows_of_several_fields_are_one_result(model: Embedder, tmp_path: Path):
     write_vectors(tmp_path / "v.parquet", Vectors(names, matrix, model.origin(["text"]), labels))
     build_index(tmp_path / "index", [tmp_path / "v.parquet"])
     with serving(model, tmp_path / "index") as live:
-        assert sorted(ids(search(live, text="a reel", top_k=5))) == ["p0", "p1", "p2", "p3", "p4"]
-        assert sorted(ids(search(live, like="p3", top_k=5))) == ["p0", "p1", "p2", "p4"]
-        assert search(live, text="a reel", top_k=1)["results"][0]["formats"] == []
+        assert sorted(ids(live.search(text="a reel", top_k=5))) == ["p0", "p1", "p2", "p3", "p4"]
+        assert sorted(ids(live.search(like="p3", top_k=5))) == ["p0", "p1", "p2", "p4"]
+        assert live.search(text="a reel", top_k=1)["results"][0]["formats"] == []
 
 
 def test_a_broken_file_is_refused_by_its_own_name(live: Live, music: Path):
@@ -240,7 +221,7 @@ def test_a_broken_file_is_refused_by_its_own_name(live: Live, music: Path):
         "latin.txt": ("é".encode("latin-1") * 9, "not_utf8"),
     }
     for name, (content, kind) in cases.items():
-        answer = upload(live, name, content)
+        answer = live.upload(name, content)
         said = answer.json()
         assert answer.status_code == 422, (name, said)
         assert kind in (None, said["kind"]), (name, said)
@@ -261,26 +242,23 @@ def test_a_long_recording_is_refused(model: Embedder, tmp_path: Path):
 def test_what_is_written_to_the_index_is_found_without_a_restart(
     model: Embedder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    music = tmp_path / "music"
-    music.mkdir()
-    for number in range(5):
-        (music / f"{number}.abc").write_text(tune(number), encoding="utf-8")
+    music = write_scores(tmp_path / "music", map(tune, range(5)))
     folder = index_of(model, music, tmp_path)
     with serving(model, folder) as live:
-        assert len(search(live, text="a reel")["results"]) == 5
+        assert len(live.search(text="a reel")["results"]) == 5
         (music / "new.abc").write_text(tune(77), encoding="utf-8")
         found = model.embed_files(music / "new.abc")
         more = Vectors(["new.abc"], found.embeddings, model.origin(["abc"]), {"modality": ["abc"]})
         write_vectors(tmp_path / "more.parquet", more)
         add_to_index(folder, [tmp_path / "more.parquet"])
-        assert "new.abc" in ids(search(live, text="a reel"))
+        assert "new.abc" in ids(live.search(text="a reel"))
         assert live.client.get("/api/info").json()["index"]["rows"] == 6
         assert live.client.get("/api/piece/new.abc").json()["title"] == "Tune 77"
         delete_from_index(folder, ["0.abc"])
-        assert "0.abc" not in ids(search(live, text="a reel"))
-        assert search(live, 404, like="0.abc")["kind"] == "unknown_id"
+        assert "0.abc" not in ids(live.search(text="a reel"))
+        assert live.search(404, like="0.abc")["kind"] == "unknown_id"
         (folder / "index.json").rename(folder / "away.json")
-        assert len(search(live, text="a reel")["results"]) == 5  # as it was
+        assert len(live.search(text="a reel")["results"]) == 5  # as it was
         assert "answering from the index as it was" in caplog.text
         (folder / "away.json").rename(folder / "index.json")
-        assert len(search(live, text="a reel")["results"]) == 5
+        assert len(live.search(text="a reel")["results"]) == 5

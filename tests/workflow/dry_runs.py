@@ -15,16 +15,10 @@ from pathlib import Path
 import yaml
 from dvc.repo import Repo
 from snakemake.cli import main as snakemake
+from snakemake.utils import update_config
 
 FOLDER = Path(".snakemake/dry_runs")
 ARGUMENTS = ["--dry-run", "--cores", "2", "--quiet", "host", "--configfile"]
-
-
-def merged(values, changes):
-    """`values` with `changes` laid over them."""
-    for key, change in changes.items():
-        values[key] = merged(values[key], change) if isinstance(change, dict) else change
-    return values
 
 
 def ask_snakemake(path):
@@ -61,7 +55,9 @@ def ask_dvc_about(versions):
     """{name: the stages that are not up to date}."""
     params, answers = Path("params.yaml").read_text(), {}
     for name, changes in versions.items():
-        Path("params.yaml").write_text(yaml.safe_dump(merged(yaml.safe_load(params), changes)))
+        values = yaml.safe_load(params)
+        update_config(values, changes)
+        Path("params.yaml").write_text(yaml.safe_dump(values))
         with Repo() as repo:
             answers[name] = list(repo.status())
     return answers

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from repository import ROOT
 from s3_server import s3_server
-from trees import STAGES, Tree, stages, wait_for
+from trees import STAGES, Tree, stages
+from waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -119,8 +120,7 @@ def test_recordings_of_ones_own_leave_nothing_to_do_either(tree):
     tree.change("folder: data/sounds", "folder: null")
     tree.make()
     assert [name for name in tree.files() if "recordings" in name] == ["data/recordings/origin.txt"]
-    assert tree.repro() == []
-    assert tree.plan() == {}
+    tree.assert_nothing_to_do()
 
 
 def test_a_plan_that_dvc_has_overtaken_is_given_up(tree):
@@ -201,9 +201,6 @@ def test_every_curve_and_bar_is_drawn_from_a_file_that_a_stage_makes():
         (settings,) = plot.values()
         assert (ROOT / settings["template"]).is_file()
         for path in settings["y"]:
-            made = [
-                out for spec in STAGES.values() for item in spec.get("plots", []) for out in item
-            ]
             assert any(path == out or path.startswith(f"{out}/") for out in made), path
 
 
@@ -242,5 +239,4 @@ def test_push_clone_and_pull_over_s3(tree, s3, tmp_path):
     clone.environment |= credentials
     clone.dvc("pull", "--quiet")
     assert clone.files() == tree.files()
-    assert clone.plan() == {}
-    assert clone.repro() == []
+    clone.assert_nothing_to_do()

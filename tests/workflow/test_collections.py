@@ -18,8 +18,7 @@ def planned(tmp_path_factory):
     (tree.folder / "given").mkdir()
     (tree.folder / "given/song_describer.csv").touch()
     tree.change(ADDED, re.escape(LISTED))
-    flags = ["--dry-run", "--printshellcmds", "--cores", "1", "--workflow-profile", "none"]
-    return tree.run("snakemake", *flags, DVC_BRIDGE="off")
+    return tree.planned_commands()
 
 
 def test_each_collection_has_the_manifest_of_its_modality(planned):

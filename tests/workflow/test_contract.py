@@ -1,44 +1,23 @@
 """dvc.yaml, the rules and the code describe the same stages."""
 
-import ast
 import re
 from pathlib import Path
 
 import pytest
-import yaml
-from repository import ROOT, snakemake
+from repository import ROOT, imported, snakemake
+from trees import PARAMS, RULE_FILES, RULES, STAGES, dependencies
+from trees import outs as outputs
 
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 # They check, log and report; they cannot change a result.
 FOUNDATION = {f"clamp3/{name}.py" for name in ("config", "errors", "job", "logs")}
 
 
-def names(items):
-    """The paths of a list of outs, with or without settings."""
-    return [name for item in items for name in ([item] if isinstance(item, str) else item)]
-
-
-def dependencies(stage):
-    """The stage's deps with `${section.key}` filled in."""
-
-    def value(match):
-        found = PARAMS
-        for key in match[1].split("."):
-            found = found[key]
-        return found
-
-    return [re.sub(r"\$\{(.+?)\}", value, dep) for dep in STAGES[stage]["deps"]]
+def scripts_of(stage):
+    return re.findall(r"workflow/scripts/\w+\.py", RULE_FILES[stage].read_text())
 
 
 def code(stage):
     return [dep for dep in dependencies(stage) if dep.startswith(("clamp3/", "workflow/"))]
-
-
-def outputs(stage):
-    return [
-        path for kind in ("outs", "metrics", "plots") for path in names(STAGES[stage].get(kind, []))
-    ]
 
 
 def under(path, parents):
@@ -47,17 +26,11 @@ def under(path, parents):
 
 def imports(path):
     """The files of this repository that a file imports."""
-    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-        modules = []
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for module in modules:
-            stem = module.replace(".", "/")
-            for candidate in (f"{stem}.py", f"{stem}/__init__.py"):
-                if (ROOT / candidate).is_file():
-                    yield candidate
+    for module in imported(ROOT / path):
+        stem = module.replace(".", "/")
+        for candidate in (f"{stem}.py", f"{stem}/__init__.py"):
+            if (ROOT / candidate).is_file():
+                yield candidate
 
 
 def closure(scripts):
@@ -73,8 +46,7 @@ def closure(scripts):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_code_it_runs(stage):
-    rules = (ROOT / f"workflow/rules/{stage}.smk").read_text()
-    scripts = set(re.findall(r"workflow/scripts/\w+\.py", rules))
+    scripts = set(scripts_of(stage))
     needed = closure(scripts) - {"clamp3/__init__.py"} | {f"workflow/rules/{stage}.smk"}
     listed = code(stage)
     missing = sorted(path for path in needed if not under(path, listed))
@@ -85,18 +57,16 @@ def test_a_stage_depends_on_the_code_it_runs(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_rule_with_a_script_depends_on_its_code(stage):
-    rules = (ROOT / f"workflow/rules/{stage}.smk").read_text().split("\nrule ")[1:]
-    for rule in rules:
+    for name, rule in RULES[stage].items():
         if "workflow/scripts/" in rule:
-            assert f'code=stage_code("{stage}")' in rule, rule.split(":")[0]
+            assert f'code=stage_code("{stage}")' in rule, name
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_reads_only_parameters_it_lists(stage):
     listed = set(STAGES[stage]["params"])
     assert listed <= set(PARAMS)
-    rules = (ROOT / f"workflow/rules/{stage}.smk").read_text()
-    for script in re.findall(r"workflow/scripts/\w+\.py", rules):
+    for script in scripts_of(stage):
         text = (ROOT / script).read_text()
         read = set(re.findall(r'job\.(?:value|section)\(\s*"(\w+)"', text)) - {"stage", "text"}
         assert read <= listed, f"{script} reads {sorted(read - listed)}, not listed for {stage}"

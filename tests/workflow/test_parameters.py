@@ -1,19 +1,14 @@
 """Each parameter of params.yaml, changed alone, reruns the same stages under both tools."""
 
 import json
-import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from repository import ROOT
-from trees import STAGES, Tree, outs, planned_jobs, stages
+from repository import ROOT, python
+from trees import PARAMS, STAGES, Tree, dependencies, outs, planned_jobs, stages
 
 SCHEMA = json.loads((ROOT / "workflow/schemas/params.schema.json").read_text())
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 # Paths must lead somewhere, and a folder of recordings is needed where none are rendered.
 SPECIAL = {
     "corpus.folder": {"corpus.folder": "data/pdmx"},
@@ -85,18 +80,12 @@ def nested(changes):
     return values
 
 
-def parameter(match):
-    """The value of `${section.key}` in dvc.yaml."""
-    return PARAMS[match[1]][match[2]]
-
-
 def downstream(changed_stages):
     """The stages and all that read, directly or not, what they make."""
     found = set(changed_stages)
     for stage in STAGES:  # in an order in which no stage stands before what it reads
-        deps = [re.sub(r"\$\{(\w+)\.(\w+)\}", parameter, dep) for dep in STAGES[stage]["deps"]]
         made = [out for other in found for out in outs(other)]
-        if any(touches(dep, out) for dep in deps for out in made):
+        if any(touches(dep, out) for dep in dependencies(stage) for out in made):
             found.add(stage)
     return [stage for stage in STAGES if stage in found]
 
@@ -113,16 +102,9 @@ def answers(tmp_path_factory):
     shutil.copytree(tree.folder / "data/demo", tree.folder / "data/pdmx")
     shutil.copytree(tree.folder / "data/clamp2", tree.folder / "data/own")
     versions = {name: nested(changes) for name, changes in CHANGES.items()}
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("dry_runs.py"), *SPECIAL],
-        cwd=tree.folder,
-        env=tree.environment,
-        input=json.dumps({"": {}} | versions),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    program = Path(__file__).with_name("dry_runs.py")
+    asked = json.dumps({"": {}} | versions)
+    return json.loads(python(program, *SPECIAL, cwd=tree.folder, env=tree.environment, input=asked))
 
 
 def test_every_parameter_is_here():

@@ -1,17 +1,14 @@
 """The pipeline from end to end, at toy size, with faults, a kill and a changed parameter."""
 
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from repository import ROOT, snakemake
+from snakemake.utils import update_config
+from trees import PARAMS, Tree, copy_of_workflow
+from waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -27,38 +24,18 @@ TOY = {
 }
 
 
-def overlay(values, changes):
-    """`values` with `changes` laid over it, key by key."""
-    for key, change in changes.items():
-        if isinstance(change, dict):
-            overlay(values[key], change)
-        else:
-            values[key] = change
-
-
-def change_params(tree, changes):
-    """Edit the tree's params.yaml."""
-    values = yaml.safe_load((tree / "params.yaml").read_text())
-    overlay(values, changes)
-    (tree / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+def change_params(folder, changes):
+    """Lay changes over the folder's params.yaml."""
+    values = yaml.safe_load((folder / "params.yaml").read_text())
+    update_config(values, changes)
+    (folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
 
 
 def copy_of_repository(folder):
     """A work tree of the files that Git would carry, with toy parameters."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "results/", "data/")):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    toy = dict(TOY)
-    stages = yaml.safe_load((ROOT / "params.yaml").read_text())["clamp3"]["stages"]
-    toy["clamp3"] |= {"stages": {name: {"training": {"epochs": 2}} for name in stages}}
-    change_params(folder, toy)
+    copy_of_workflow(folder)
+    stages = {name: {"training": {"epochs": 2}} for name in PARAMS["clamp3"]["stages"]}
+    change_params(folder, TOY | {"clamp3": TOY["clamp3"] | {"stages": stages}})
     return folder
 
 
@@ -77,37 +54,33 @@ def add_faults(tree):
     return {"mxl": mxl.stem, "mid": mid.stem}
 
 
-def environment():
-    """Without the plugins of this test run; the tree's own package comes first."""
-    return {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+def toy(folder):
+    """A tree with toy parameters, and its corpus."""
+    tree = Tree(copy_of_repository(folder), PYTHONPATH=str(folder))
+    run(tree, "corpus")
+    return tree
 
 
 def run(tree, *targets):
-    return snakemake("-c2", *targets, cwd=tree, **environment(), PYTHONPATH=str(tree))
+    return tree.run("snakemake", "-c2", *targets)
 
 
 def killed_run(tree, sign, target):
-    """Start Snakemake and SIGKILL it when the file `sign` appears; whether that happened."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "-c2", target],
-        cwd=tree,
-        env={**environment(), "PYTHONPATH": str(tree)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 200
-    while process.poll() is None and time.monotonic() < deadline:
-        if any(tree.glob(sign)):
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            return True
-        time.sleep(0.02)
-    return False
+    """Start Snakemake and SIGKILL it, not its jobs, when the file `sign` appears."""
+    process = tree.start("snakemake", "-c2", target)
+
+    def is_there():
+        assert process.poll() is None, "ended before it was killed"
+        return any(tree.folder.glob(sign))
+
+    wait_for(is_there, 200)
+    process.kill()
+    process.wait()
 
 
 def rejected(tree, pattern):
     """All rows of the rejected tables that match."""
-    tables = [pq.read_table(path) for path in sorted((tree / "data").glob(pattern))]
+    tables = [pq.read_table(path) for path in sorted((tree.folder / "data").glob(pattern))]
     assert tables
     return [row for table in tables for row in table.to_pylist()]
 
@@ -115,16 +88,15 @@ def rejected(tree, pattern):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A tree whose corpus holds faults and whose run was killed twice, then finished."""
-    tree = copy_of_repository(tmp_path_factory.mktemp("tree"))
-    run(tree, "corpus")
-    faults = add_faults(tree)
-    assert killed_run(tree, "data/interleaved/part-*.parquet", "all")
-    finished_parts = [*tree.glob("data/abc/part-*.parquet")]
+    tree = toy(tmp_path_factory.mktemp("tree"))
+    faults = add_faults(tree.folder)
+    killed_run(tree, "data/interleaved/part-*.parquet", "all")
+    finished_parts = [*tree.folder.glob("data/abc/part-*.parquet")]
     assert finished_parts
     before = {path: path.stat().st_mtime_ns for path in finished_parts}
     time.sleep(1.5)  # an orphan would go on writing
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert killed_run(tree, "results/resume/m3*/*", "m3")
+    killed_run(tree, "results/resume/m3*/*", "m3")
     assert before == {path: path.stat().st_mtime_ns for path in before}, "a shard was repeated"
     run(tree)
     return tree, faults
@@ -132,7 +104,7 @@ def finished(tmp_path_factory):
 
 def test_nothing_is_left_to_do(finished):
     tree, _ = finished
-    assert "Nothing to be done" in run(tree, "--dry-run")
+    assert tree.plan() == {}
 
 
 def test_faults_are_in_the_rejected_tables(finished):
@@ -147,40 +119,37 @@ def test_faults_are_in_the_rejected_tables(finished):
 
 
 def test_held_out_figures_stand_beside_chance(finished):
-    tree, _ = finished
-    report = json.loads((tree / "results/evaluation/clamp3.json").read_text())
+    results = finished[0].folder / "results"
+    report = json.loads((results / "evaluation/clamp3.json").read_text())
     figures = report["collections"]["pdmx"]["text_to_abc"]
     assert figures["references"] >= 4
     assert figures["chance"]["hit@1"] == pytest.approx(1 / figures["references"], abs=1e-6)
-    assert (tree / "results/report.html").stat().st_size > 10_000
+    assert (results / "report.html").stat().st_size > 10_000
 
 
 def test_another_run_gives_the_same_figures(finished, tmp_path):
     """A run with two kills and one without end in the same metrics, to the last digit."""
-    tree, _ = finished
-    other = copy_of_repository(tmp_path)
-    run(other, "corpus")
-    add_faults(other)
+    results = finished[0].folder / "results"
+    other = toy(tmp_path)
+    add_faults(other.folder)
     run(other)
     for name in ("metrics", "evaluation"):
-        for path in sorted((tree / "results" / name).rglob("*.*")):
-            assert (other / path.relative_to(tree)).read_bytes() == path.read_bytes(), path.name
+        for path in sorted((results / name).rglob("*.*")):
+            again = other.folder / "results" / path.relative_to(results)
+            assert again.read_bytes() == path.read_bytes(), path.name
 
 
 def test_a_lora_parameter_reruns_only_what_depends_on_it(finished):
     tree, _ = finished
-    before = (tree / "params.yaml").read_text()
-    change_params(tree, {"lora": {"rank": 2}})
-    told = run(tree, "--dry-run", "--quiet", "host")
-    (tree / "params.yaml").write_text(before)
-    jobs = {
+    before = (tree.folder / "params.yaml").read_text()
+    change_params(tree.folder, {"lora": {"rank": 2}})
+    planned = tree.plan()
+    (tree.folder / "params.yaml").write_text(before)
+    assert set(planned) == {
         "train_adapter",
         "embed_adapted",
         "evaluate_lora",
         "compare_models",
         "evaluate_adapters",
         "write_report",
-        "all",
     }
-    listed = told.split("Job stats:")[1].split("total")[0].splitlines()
-    assert {line.split()[0] for line in listed if line[:1].isalpha()} - {"job"} == jobs

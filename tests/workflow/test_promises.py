@@ -8,7 +8,8 @@ import shutil
 from contextlib import suppress
 
 import pytest
-from trees import STAGES, Tree, kill, stages, wait_for
+from trees import STAGES, Tree, kill, stages
+from waiting import wait_for
 
 pytestmark = pytest.mark.long
 
@@ -43,22 +44,28 @@ def tree(by_snakemake, tmp_path):
     return by_snakemake[0].copy(tmp_path / "tree")
 
 
-def assert_nothing_to_do(tree):
-    assert tree.plan() == {}
-    assert tree.repro() == []
+@pytest.fixture
+def pulled(tree, tmp_path):
+    """A fresh clone of `tree` after `dvc push` and `dvc pull`."""
+    tree.dvc("remote", "add", "--quiet", "--default", "store", str(tmp_path / "store"))
+    tree.commit("remote")
+    tree.dvc("push", "--quiet")
+    clone = tree.clone(tmp_path / "clone")
+    clone.dvc("pull", "--quiet")
+    return clone
 
 
 def test_after_dvc_in_a_fresh_clone_snakemake_has_nothing_to_do(by_dvc):
     tree, ran = by_dvc
     assert sorted(ran) == sorted(ALL)
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
     assert tree.plan(*ALL) == {}, "stages as targets"
 
 
 def test_after_snakemake_in_a_fresh_clone_dvc_has_nothing_to_do(by_snakemake):
     tree, ran = by_snakemake
     assert stages(ran) == ALL
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
 
 
 def test_both_make_the_same_files_and_the_same_lock(by_dvc, by_snakemake):
@@ -75,13 +82,13 @@ def test_a_parameter_reruns_the_same_stages_in_both(tree, first):
         assert tree.repro() == LORA
     else:
         assert stages(tree.make()) == LORA
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
 
 
 def test_an_output_that_came_out_the_same_stops_dvc_and_then_snakemake(tree):
     tree.change(r"\1 0.3", r"(interleave:\n  max_rejected_share:) 0.2")
     assert tree.repro() == ["interleave", "report"]  # the report shows all parameters
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
 
 
 def test_back_to_a_and_on_to_b_never_takes_the_files_of_a_for_b(tree):
@@ -95,11 +102,11 @@ def test_back_to_a_and_on_to_b_never_takes_the_files_of_a_for_b(tree):
     tree.change("rank: 4", "rank: 8")
     assert stages(tree.plan()) == LORA
     tree.git("checkout", "--quiet", ".")
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
     tree.change("rank: 4", "rank: 8")
     assert stages(tree.make()) == LORA
     assert tree.files() == files_b != files_a
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
 
 
 def test_the_run_cache_serves_what_either_tool_has_made(tree):
@@ -110,30 +117,29 @@ def test_the_run_cache_serves_what_either_tool_has_made(tree):
     tree.change("rank: 8", "rank: 4")
     assert tree.repro() == []  # of Snakemake's first run
     assert tree.files() == files_a
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
     tree.change("rank: 4", "rank: 8")
     assert tree.repro() == []
     assert tree.files() == files_b
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
 
 
 def test_another_shard_count_leaves_no_stale_shard(tree, origin, tmp_path):
     tree.change("shards: 2", "shards: 3")
     assert stages(tree.make()) == ALL[1:]
     assert not [name for name in tree.files() if "-of-00003" in name]
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
     other = origin.clone(tmp_path / "other")
     other.change("shards: 2", "shards: 3")
     other.make()
     assert tree.files() == other.files()
 
 
-def test_another_shard_count_after_a_pull_leaves_no_stale_shard(tree, tmp_path):
-    clone = pulled(tree, tmp_path / "store", tmp_path)
-    clone.change("shards: 2", "shards: 3")
-    clone.make()
-    assert not [name for name in clone.files() if "-of-00003" in name]
-    assert_nothing_to_do(clone)
+def test_another_shard_count_after_a_pull_leaves_no_stale_shard(pulled):
+    pulled.change("shards: 2", "shards: 3")
+    pulled.make()
+    assert not [name for name in pulled.files() if "-of-00003" in name]
+    pulled.assert_nothing_to_do()
 
 
 def test_a_single_shard_as_target_removes_no_other(tree):
@@ -161,82 +167,51 @@ def test_a_table_of_a_paper_is_made_of_what_is_there_and_disturbs_no_stage(tree)
     assert tree.make("table_lora")["make_table"] == 1
     assert (tree.folder / "results/tables/lora.md").is_file()
     assert tree.plan("table_lora") == {}
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
     (tree.folder / "data/models/clamp3-c2").mkdir(parents=True)
     planned = tree.plan("table_lora")
     assert (planned["embed_paper_sets"], planned["make_table"]) == (1, 1)
 
 
-def test_snakemake_goes_on_after_kill_9_of_snakemake(tree):
+@pytest.mark.parametrize("killed", ["snakemake", "dvc"])
+@pytest.mark.parametrize("goes_on", ["snakemake", "dvc"])
+def test_work_goes_on_after_kill_9(tree, killed, goes_on):
     expected = tree.files()
-    halfway(tree, ["snakemake", "--cores", "2", "abc"])
-    assert tree.make()["convert_scores"] < 3
+    if killed == "snakemake":
+        halfway(tree, ["snakemake", "--cores", "2", "abc"])
+    else:
+        # or the run cache would serve it
+        tree.change(r"\1 0.3", r"(abc:\n  max_rejected_share:) 0.2")
+        halfway(tree, ["dvc", "repro", "abc"])
+    if goes_on == "snakemake":
+        assert tree.make()["convert_scores"] < 3
+    else:
+        ran = tree.repro()
+        assert ran[:1] == ["abc"] if killed == "dvc" else ran in ([], ["abc"])
     assert tree.files() == expected
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
 
 
-def test_dvc_goes_on_after_kill_9_of_snakemake(tree):
-    expected = tree.files()
-    halfway(tree, ["snakemake", "--cores", "2", "abc"])
-    assert tree.repro() in ([], ["abc"])  # the run cache may serve it
-    assert tree.files() == expected
-    assert_nothing_to_do(tree)
+def test_after_push_clone_and_pull_neither_has_anything_to_do(tree, pulled):
+    assert pulled.files() == tree.files()
+    pulled.assert_nothing_to_do()
+    pulled.change("rank: 4", "rank: 8")
+    assert stages(pulled.plan()) == LORA
+    assert pulled.repro() == LORA
+    pulled.assert_nothing_to_do()
 
 
-def test_snakemake_goes_on_after_kill_9_of_dvc(tree):
-    expected = tree.files()
-    tree.change(r"\1 0.3", r"(abc:\n  max_rejected_share:) 0.2")  # or the run cache would serve it
-    halfway(tree, ["dvc", "repro", "abc"])
-    assert tree.make()["convert_scores"] < 3
-    assert tree.files() == expected
-    assert_nothing_to_do(tree)
-
-
-def test_dvc_begins_the_killed_stage_again_after_kill_9_of_dvc(tree):
-    expected = tree.files()
-    tree.change(r"\1 0.3", r"(abc:\n  max_rejected_share:) 0.2")
-    halfway(tree, ["dvc", "repro", "abc"])
-    assert tree.repro()[0] == "abc"
-    assert tree.files() == expected
-    assert_nothing_to_do(tree)
-
-
-def pulled(tree, store, tmp_path):
-    """A fresh clone of a tree after `dvc push` and `dvc pull`."""
-    tree.dvc("remote", "add", "--quiet", "--default", "store", str(store))
-    tree.commit("remote")
-    tree.dvc("push", "--quiet")
-    clone = tree.clone(tmp_path / "clone")
-    clone.dvc("pull", "--quiet")
-    return clone
-
-
-def test_after_push_clone_and_pull_neither_has_anything_to_do(tree, tmp_path):
-    clone = pulled(tree, tmp_path / "store", tmp_path)
-    assert clone.files() == tree.files()
-    assert_nothing_to_do(clone)
-    clone.change("rank: 4", "rank: 8")
-    assert stages(clone.plan()) == LORA
-    assert clone.repro() == LORA
-    assert_nothing_to_do(clone)
-
-
-def test_a_parameter_edited_right_after_the_pull_reruns_only_what_it_must(tree, tmp_path):
-    clone = pulled(tree, tmp_path / "store", tmp_path)
-    clone.change("rank: 4", "rank: 8")
-    assert stages(clone.make()) == LORA
-    assert_nothing_to_do(clone)
+def test_a_parameter_edited_right_after_the_pull_reruns_only_what_it_must(pulled):
+    pulled.change("rank: 4", "rank: 8")
+    assert stages(pulled.make()) == LORA
+    pulled.assert_nothing_to_do()
 
 
 def experiments(tree):
     """{name: the row of `dvc exp show`}"""
     told = json.loads(tree.run("dvc", "exp", "show", "--json"))
-    found = {}
-    for revision in told:
-        for each in revision.get("experiments") or []:
-            for row in each["revs"]:
-                found[row["name"]] = row["data"]
-    return found
+    groups = [each for revision in told for each in revision.get("experiments") or []]
+    return {row["name"]: row["data"] for each in groups for row in each["revs"]}
 
 
 def test_temp_and_queued_experiments_have_four_different_results(tree):
@@ -250,12 +225,13 @@ def test_temp_and_queued_experiments_have_four_different_results(tree):
     finally:
         tree.dvc("queue", "stop", "--kill")
     assert tree.files() == before
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
     rows = experiments(tree)
-    shown = {
-        name: row["params"]["params.yaml"]["data"]["lora"]["rank"] for name, row in rows.items()
+    assert {name: rank_of(row) for name, row in rows.items()} == {
+        "temp": 3,
+        "rank-5": 5,
+        "rank-6": 6,
     }
-    assert shown == {"temp": 3, "rank-5": 5, "rank-6": 6}
     results = {json.dumps(row["metrics"], sort_keys=True) for row in rows.values()}
     results.add(json.dumps(json.loads(tree.run("dvc", "metrics", "show", "--json"))))
     assert len(results) == 4
@@ -265,7 +241,7 @@ def test_temp_and_queued_experiments_have_four_different_results(tree):
     tree.dvc("exp", "apply", "--quiet", "temp")
     assert len(list(tree.folder.glob("data/abc/part-*-of-00002.parquet"))) == 2
     assert not [name for name in tree.files() if "-of-00003" in name]
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
 
 
 def rank_of(row):
@@ -293,7 +269,7 @@ def test_others_are_refused_while_snakemake_runs(tree):
     assert "is busy" in tree.run("dvc", "repro", check=False)
     assert "lock" in tree.run("snakemake", "--cores", "1", check=False)
     assert process.wait() == 0
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
 
 
 def test_snakemake_is_refused_while_dvc_runs(tree):
@@ -303,16 +279,13 @@ def test_snakemake_is_refused_while_dvc_runs(tree):
     for _ in range(3):  # also while Snakemake starts under DVC
         assert "is busy" in tree.run("snakemake", "--cores", "1", check=False)
     assert process.wait() == 0
-    assert_nothing_to_do(tree)
+    tree.assert_nothing_to_do()
 
 
 def test_the_bridge_can_be_turned_off(tree):
     lock = (tree.folder / "dvc.lock").read_text()
-    tree.change("examples: 4", "examples: 5")
-    told = tree.run("snakemake", "--cores", "2", DVC_BRIDGE="off")
-    assert "dvc bridge" not in told
-    assert (tree.folder / "dvc.lock").read_text() == lock
-    tree.change("examples: 3", "examples: 4")
-    told = tree.run("snakemake", "--cores", "2", DVC_BRIDGE="adopt")
-    assert "recording" not in told
-    assert (tree.folder / "dvc.lock").read_text() == lock
+    for examples, setting, unsaid in ((4, "off", "dvc bridge"), (3, "adopt", "recording")):
+        tree.change(f"examples: {examples}", r"examples: \d+")
+        told = tree.run("snakemake", "--cores", "2", DVC_BRIDGE=setting)
+        assert unsaid not in told
+        assert (tree.folder / "dvc.lock").read_text() == lock

@@ -5,7 +5,6 @@ import re
 import pytest
 from trees import Tree
 
-FLAGS = ["--dry-run", "--printshellcmds", "--cores", "1", "--workflow-profile", "none"]
 CORPUS = r"  source: demo[^\n]*\n  folder: data/demo"
 
 
@@ -13,15 +12,14 @@ CORPUS = r"  source: demo[^\n]*\n  folder: data/demo"
 def plans(tmp_path_factory):
     """What Snakemake would do with PDMX in a zip archive, and with PDMX in a bucket."""
     tree = Tree.of_stand_ins(tmp_path_factory.mktemp("raw") / "tree", shards=1)
-    tree.change("  collections: {}\n", r"  collections:.*\n(    .*\n)*")
     (tree.folder / "mine").mkdir()
     (tree.folder / "mine/PDMX.zip").touch()
     told = {}
     for folder in ("mine/PDMX.zip", "mine/PDMX", "s3://bucket/PDMX"):
-        tree.change(f"  source: pdmx\n  folder: {folder}", CORPUS)
-        told[folder] = tree.run("snakemake", *FLAGS, DVC_BRIDGE="off")
-        tree.git("checkout", "--quiet", "params.yaml")
         tree.change("  collections: {}\n", r"  collections:.*\n(    .*\n)*")
+        tree.change(f"  source: pdmx\n  folder: {folder}", CORPUS)
+        told[folder] = tree.planned_commands()
+        tree.git("checkout", "--quiet", "params.yaml")
     return told
 
 

@@ -7,19 +7,21 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import yaml
-from repository import ROOT
+from repository import ROOT, run
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-STAGE_OF = {
-    rule: stage
-    for stage in STAGES
-    for rule in re.findall(r"(?m)^rule (\w+):", (ROOT / f"workflow/rules/{stage}.smk").read_text())
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+RULE_FILES = {path.stem: path for path in sorted((ROOT / "workflow/rules").glob("*.smk"))}
+# {name: text} of the rules in each file.
+RULES = {
+    name: dict(re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", path.read_text(), re.M | re.S))
+    for name, path in RULE_FILES.items()
 }
+STAGE_OF = {rule: stage for stage in STAGES for rule in RULES[stage]}
 TOOLS = Path(sys.executable).parent
 # What a test run's own plugins, an earlier run and the user's settings must not decide.
 ENVIRONMENT = {
@@ -34,16 +36,14 @@ ENVIRONMENT = {
 }
 
 
-def tracked_files():
-    """The files of this repository as Git carries them, new ones too."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    names = filter(None, listed.stdout.decode().split("\0"))
-    return [name for name in names if (ROOT / name).is_file()]
+def copy_of_workflow(folder):
+    """Copy the files that the workflow needs as Git would carry them, new ones too."""
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
+    left_out = ("tests/", "results/", "data/", "benchmarks/", "presets/")
+    for name in listed.split("\0"):
+        if (ROOT / name).is_file() and not name.startswith(left_out):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
 
 
 class Tree:
@@ -57,10 +57,7 @@ class Tree:
     def of_stand_ins(cls, folder, *, shards=3):
         """A Git repository of this one's workflow, its scripts replaced, nothing made yet."""
         tree = cls(folder)
-        for name in tracked_files():
-            if not name.startswith(("tests/", "results/", "data/", "benchmarks/", "presets/")):
-                (tree.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, tree.folder / name)
+        copy_of_workflow(tree.folder)
         for script in (tree.folder / "workflow/scripts").glob("*.py"):
             shutil.copy(STAND_IN, script)
         (tree.folder / "workflow/scripts/print_summary.py").write_text("")
@@ -130,6 +127,16 @@ class Tree:
         """{rule: number of jobs} that Snakemake would run."""
         return self.make("--dry-run", *arguments)
 
+    def planned_commands(self):
+        """What Snakemake says of the jobs that it would run, with their commands."""
+        flags = ["--dry-run", "--printshellcmds", "--cores", "1", "--workflow-profile", "none"]
+        return self.run("snakemake", *flags, DVC_BRIDGE="off")
+
+    def assert_nothing_to_do(self):
+        """Neither tool would run anything."""
+        assert self.plan() == {}
+        assert self.repro() == []
+
     def change(self, text, pattern, path="params.yaml"):
         """Write `text` where `pattern` matches in a file, which must be one place or more."""
         before = (self.folder / path).read_text()
@@ -164,6 +171,18 @@ def outs(stage):
     return [path for item in items for path in ([item] if isinstance(item, str) else item)]
 
 
+def dependencies(stage):
+    """The stage's deps with `${section.key}` filled in."""
+
+    def value(match):
+        found = PARAMS
+        for key in match[1].split("."):
+            found = found[key]
+        return found
+
+    return [re.sub(r"\$\{(.+?)\}", value, dep) for dep in STAGES[stage]["deps"]]
+
+
 def stages(rules):
     """The stages that some rules belong to, in the order of dvc.yaml."""
     found = {STAGE_OF[rule] for rule in rules}
@@ -174,11 +193,3 @@ def kill(process):
     """SIGKILL a command and all that it started; returns when it is gone."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def wait_for(condition, seconds=60):
-    """Wait until something is so."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.05)

@@ -14,6 +14,12 @@ ADAPTER_REPORTS = [
 ADAPTER_SETS = [
     name for name in ["wikimt_x", "midicaps", "lakh"] if name in COLLECTIONS
 ]
+ADAPTER_TABLES = [
+    f"{collection}/{modality}.parquet"
+    for collection in ADAPTER_SETS
+    for modality in MODALITIES[collection]
+    if modality in ("abc", "mtf")
+]
 
 
 rule evaluate:
@@ -52,7 +58,7 @@ rule evaluate_clamp3:
         code=stage_code("evaluate"),
     shell:
         "exec python workflow/scripts/evaluate_model.py --params {params.cfg:q}"
-        " --embeddings results/embeddings/clamp3 --manifests {input.manifests:q}"
+        " --embeddings {input.tables:q} --manifests {input.manifests:q}"
         " --out {output.figures:q} --ranks {output.ranks:q} --unmatched {output.unmatched:q}"
         " --log {log:q}"
 
@@ -83,8 +89,7 @@ rule evaluate_lora:
         code=stage_code("evaluate"),
     shell:
         "exec python workflow/scripts/evaluate_model.py --params {params.cfg:q}"
-        " --embeddings results/embeddings/lora results/embeddings/clamp3"
-        " --manifests {input.manifests:q}"
+        " --embeddings {input.tables:q} --manifests {input.manifests:q}"
         " --out {output.figures:q} --ranks {output.ranks:q} --unmatched {output.unmatched:q}"
         " --log {log:q}"
 
@@ -123,13 +128,8 @@ rule compare_models:
 rule evaluate_adapters:
     """In evaluate: the LoRA project's files on WikiMT-X, MidiCaps and Lakh."""
     input:
-        tables=[
-            f"results/embeddings/{model}/{collection}/{modality}.parquet"
-            for collection in ADAPTER_SETS
-            for modality in MODALITIES[collection]
-            if modality in ("abc", "mtf")
-            for model in ["clamp3", "lora"]
-        ],
+        baseline=expand("results/embeddings/clamp3/{table}", table=ADAPTER_TABLES),
+        adapted=expand("results/embeddings/lora/{table}", table=ADAPTER_TABLES),
         texts=expand(
             "results/embeddings/clamp3/{collection}/text.parquet",
             collection=ADAPTER_SETS,
@@ -149,7 +149,7 @@ rule evaluate_adapters:
         code=stage_code("evaluate"),
     shell:
         "exec python workflow/scripts/evaluate_adapters.py --params {params.cfg:q}"
-        " --baseline results/embeddings/clamp3"
-        " --adapted results/embeddings/lora results/embeddings/clamp3"
+        " --baseline {input.baseline:q} {input.texts:q}"
+        " --adapted {input.adapted:q} {input.texts:q}"
         " --manifests {input.manifests:q}"
         " --out results/evaluation/adapters --log {log:q}"

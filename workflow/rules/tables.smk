@@ -71,7 +71,10 @@ rule make_table:
     input:
         PAPERS.table_inputs,
         tables=TABLES_FILE,
-        code=[f"clamp3/retrieval/{name}.py" for name in ["paper_cells", "paper_tables"]],
+        code=expand(
+            "clamp3/retrieval/evaluation/{module}.py",
+            module=["paper_cells", "paper_tables"],
+        ),
     output:
         markdown="results/tables/{table}.md",
         rows="results/tables/{table}.tsv",

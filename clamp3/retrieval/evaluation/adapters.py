@@ -101,7 +101,7 @@ def evaluate_adapters(
     Raises DataError where tables come from different models, or a manifest is of another split.
     """
     texts = _texts(manifests)
-    found = [read_collections(folders, manifests) for folders in (baseline, adapted)]
+    found = [read_collections(tables, manifests) for tables in (baseline, adapted)]
     for collections in found:
         refuse_mixture(collections)
     measured: dict[str, list[Measured]] = {}

@@ -16,7 +16,7 @@ from clamp3.retrieval.evaluation.figures import Ranked, Task, figures_of, parts_
 from clamp3.retrieval.evaluation.intervals import LEVEL
 from clamp3.retrieval.evaluation.metrics import TIE_RULE
 from clamp3.retrieval.keys import NO_KEY
-from clamp3.retrieval.vectors import Vectors, first_table, manifest_name, read_vectors
+from clamp3.retrieval.vectors import Vectors, manifest_name, read_vectors
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,8 @@ def evaluate_model(
 ) -> dict:
     """Rank held-out pieces in every direction; the results, which are also written to `out`.
 
-    `embeddings`: folders that hold <collection>/<modality>.parquet; the first folder that has a
-    table counts, so an adapter's folder may stand before that of its model. `manifests`: files
+    `embeddings`: tables <collection>/<modality>.parquet; the first of a collection and modality
+    counts. Those of an adapter stand among others of its model. `manifests`: files
     <collection>-<modality>-test.jsonl that say which pieces are held out; what else a table holds
     is left out. A gallery holds every held-out piece of its modality that has a vector, and every
     one with a partner there is a query.
@@ -148,14 +148,13 @@ def _tables(
     embeddings: Sequence[Path], collection: str, held_out: dict[str, dict[str, str]]
 ) -> Iterator[tuple[str, Vectors]]:
     """Yield the held-out vectors of each modality that has any."""
+    own = {path.stem: path for path in reversed(embeddings) if path.parent.name == collection}
     for modality in MODALITIES:
         ids = held_out.get(modality)
-        path = first_table(embeddings, collection, modality)
-        if path is None or not ids:
-            continue
-        kept = read_vectors(path).of(ids)
-        if kept.ids:
-            yield modality, kept
+        if ids and modality in own:
+            kept = read_vectors(own[modality]).of(ids)
+            if kept.ids:
+                yield modality, kept
 
 
 def refuse_mixture(found: dict[str, Collection]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from retrieval.folders import tables_in
 
 from clamp3.config import EvaluateConfig
 from clamp3.errors import DataError
@@ -86,7 +87,7 @@ def evaluated(embeddings: Path, manifests: list[Path], tmp_path: Path) -> Callab
     def evaluate(
         folders: Sequence[Path] = (embeddings,), held: Sequence[Path] = tuple(manifests)
     ) -> dict:
-        return evaluate_model(folders, held, tmp_path / "out.json", SETTINGS)
+        return evaluate_model(tables_in(*folders), held, tmp_path / "out.json", SETTINGS)
 
     return evaluate
 
@@ -182,6 +183,12 @@ def test_nothing_to_rank(evaluated: Callable, tmp_path: Path):
         evaluated([tmp_path])
 
 
+def test_a_table_that_is_gone_is_told(embeddings: Path, manifests: list[Path], tmp_path: Path):
+    tables = [tmp_path / "lora/pdmx/abc.parquet", *tables_in(embeddings)]
+    with pytest.raises(DataError, match=r"lora/pdmx/abc\.parquet"):
+        evaluate_model(tables, manifests, tmp_path / "out.json", SETTINGS)
+
+
 def test_a_ranking_done_by_hand(tmp_path: Path):
     """Three texts, three scores: right at once, level with another, and last; one has no text."""
     scores = np.array([[1.0, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]])
@@ -195,7 +202,11 @@ def test_a_ranking_done_by_hand(tmp_path: Path):
     paths = {"ranks": tmp_path / "ranks.parquet", "unmatched": tmp_path / "unmatched.parquet"}
     settings = EvaluateConfig(text_field="analysis", hits_at=(1, 3), num_abc=None, num_mtf=None)
     found = evaluate_model(
-        [tmp_path], [tmp_path / "pdmx-abc-test.jsonl"], tmp_path / "out.json", settings, **paths
+        tables_in(tmp_path),
+        [tmp_path / "pdmx-abc-test.jsonl"],
+        tmp_path / "out.json",
+        settings,
+        **paths,
     )
     row = found["collections"]["pdmx"]["text_to_abc"]
     # Places 1; 1 or 2 (b and c are level); 3 or 4 (a and d stand before b and c).
@@ -247,7 +258,7 @@ def test_figures_by_language_are_of_the_same_gallery(evaluated: Callable, manife
 def test_equal_inputs_give_equal_bytes(embeddings: Path, manifests: list[Path], tmp_path: Path):
     for name in ("a", "b"):
         evaluate_model(
-            [embeddings],
+            tables_in(embeddings),
             manifests if name == "a" else manifests[::-1],
             tmp_path / f"{name}.json",
             SETTINGS,
@@ -266,7 +277,7 @@ def both(embeddings: Path, manifests: list[Path], tmp_path: Path) -> dict:
     folders = {"clamp3": [embeddings], "lora": [tmp_path / "lora", embeddings]}
     for name, folder in folders.items():
         out, ranks = tmp_path / f"{name}.json", tmp_path / f"{name}.parquet"
-        evaluate_model(folder, manifests, out, SETTINGS, ranks=ranks)
+        evaluate_model(tables_in(*folder), manifests, out, SETTINGS, ranks=ranks)
     return {
         "baseline": tmp_path / "clamp3.json",
         "adapted": tmp_path / "lora.json",
@@ -348,11 +359,15 @@ def test_models_judged_on_other_pieces_are_not_compared(
     save(embeddings, "abc", other)
     save(embeddings, "text", replace(texts("pdmx", ("analysis",)), ids=other.ids))
     write_jsonl(manifests[0], [{"id": name} for name in other.ids])
-    evaluate_model([embeddings], manifests, both["adapted"], SETTINGS, ranks=both["ranks"][1])
+    evaluate_model(
+        tables_in(embeddings), manifests, both["adapted"], SETTINGS, ranks=both["ranks"][1]
+    )
     with pytest.raises(DataError, match="not of the same queries"):
         compare_models(**both)
     save(embeddings, "abc", Vectors(ids(9), matrix(9, 1), EMPTY))
-    evaluate_model([embeddings], manifests, both["adapted"], SETTINGS, ranks=both["ranks"][1])
+    evaluate_model(
+        tables_in(embeddings), manifests, both["adapted"], SETTINGS, ranks=both["ranks"][1]
+    )
     with pytest.raises(DataError, match="queries is 10 in one evaluation and 9 in the other"):
         compare_models(**both)
     assert not both["out"].exists()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from retrieval.folders import tables_in
 
 from clamp3.config import EvaluateConfig
 from clamp3.errors import DataError
@@ -53,8 +54,8 @@ def place(tmp_path: Path) -> dict:
         manifests.append(tmp_path / f"{collection}-{modality}-test.jsonl")
         write_jsonl(manifests[-1], rows)
     return {
-        "baseline": [tmp_path / "clamp3"],
-        "adapted": [tmp_path / "lora", tmp_path / "clamp3"],
+        "baseline": tables_in(tmp_path / "clamp3"),
+        "adapted": tables_in(tmp_path / "lora", tmp_path / "clamp3"),
         "manifests": manifests,
     }
 
@@ -174,7 +175,11 @@ def test_lakh_is_told_by_its_titles(tmp_path: Path):
         write_vectors(tmp_path / "lakh" / f"{name}.parquet", made)
     path = tmp_path / "lakh-mtf-test.jsonl"
     write_jsonl(path, [{"id": name, "background": "a song"} for name in ids])
-    place = {"baseline": [tmp_path], "adapted": [tmp_path], "manifests": [path]}
+    place = {
+        "baseline": tables_in(tmp_path),
+        "adapted": tables_in(tmp_path),
+        "manifests": [path],
+    }
     found = written(place, tmp_path / "out", settings(num_mtf=4))["comparison"]["datasets"]
     assert list(found) == ["lakh"]
     assert found["lakh"]["lora"]["num_samples"] == 4

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from retrieval.folders import tables_in
 from retrieval.workplace import Workplace
 
 from clamp3.config import EmbedConfig, EvaluateConfig, ReportConfig, SpaceConfig
@@ -82,7 +83,7 @@ def finished(workplace: Workplace) -> Workplace:
         embed_model(workplace.model, manifests, folder, settings, root=root, device="cpu")
         out = results / f"evaluation/{name}.json"
         ranks = results / f"evaluation/ranks/{name}.parquet"
-        evaluate_model([folder], manifests, out, evaluate, ranks=ranks)
+        evaluate_model(tables_in(folder), manifests, out, evaluate, ranks=ranks)
     compare_models(
         *(results / f"evaluation/{name}.json" for name in ("clamp3", "lora", "comparison")),
         ranks=tuple(results / f"evaluation/ranks/{name}.parquet" for name in ("clamp3", "lora")),
