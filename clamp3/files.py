@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.lib import format as npy
 from clamp3.errors import DataError, StorageError, advised
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # what only writing meets
+WAIT_SECONDS = 30  # the job of a run that was just killed needs a moment to end
 
 ROWS_PER_GROUP = 8192  # text and metadata: compact, and one group still fits a cache
 
@@ -97,6 +99,41 @@ def _remove_abandoned(path: Path, workplace: Path) -> None:
                 shutil.rmtree(other, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+@contextmanager
+def alone_in(folder: Path, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+    """Keep other processes out of a folder for the block, which may delete it.
+
+    Raises DataError when another process still is there after `wait_seconds`.
+    """
+    deadline = time.monotonic() + wait_seconds
+    while (lock := _try_lock(Path(folder))) is None:
+        if time.monotonic() > deadline:
+            raise DataError(f"{folder}: another process works here; wait for it or end it first")
+        time.sleep(0.2)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _try_lock(folder: Path) -> int | None:
+    """A descriptor that holds the lock file of a folder; None if another process has it.
+
+    The holder deletes the folder when it finishes: a lock on the deleted file is worth nothing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "lock"
+    with suppress(FileNotFoundError):  # deleted meanwhile
+        lock = os.open(path, os.O_RDWR | os.O_CREAT)
+        try:
+            if _is_free(lock) and os.path.samestat(os.fstat(lock), os.stat(path)):
+                return lock
+        except FileNotFoundError:
+            pass
+        os.close(lock)
+    return None
 
 
 @contextmanager

@@ -1,13 +1,10 @@
 """A training's saved state: where it lies, whose turn it is, and when it no longer counts."""
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import pickle
 import shutil
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +12,9 @@ from pathlib import Path
 import torch
 
 from clamp3.errors import DataError
-from clamp3.files import atomic_path
+from clamp3.files import WAIT_SECONDS, alone_in, atomic_path
 
 log = logging.getLogger(__name__)
-WAIT_SECONDS = 30  # the job of a run that was just killed needs a moment to end
 
 
 class ResumeFolder:
@@ -60,46 +56,11 @@ class ResumeFolder:
 
     @contextmanager
     def held(self, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
-        """Keep other processes out for the block.
-
-        Raises DataError when another process still trains here after `wait_seconds`.
-        """
-        lock = self._lock(time.monotonic() + wait_seconds)
-        try:
+        """Keep other processes out for the block. Raises DataError as `alone_in` does."""
+        with alone_in(self.folder, wait_seconds):
             for draft in self.folder.glob(".state.pt.*"):  # of a process killed while saving
                 shutil.rmtree(draft)
             yield
-        finally:
-            os.close(lock)
-
-    def _lock(self, deadline: float) -> int:
-        while (lock := self._try_lock()) is None:
-            if time.monotonic() > deadline:
-                raise DataError(
-                    f"{self.folder}: another process trains here; wait for it or end it first"
-                )
-            time.sleep(0.2)
-        return lock
-
-    def _try_lock(self) -> int | None:
-        """A descriptor that holds the lock file; None if another process has it.
-
-        The holder deletes the folder when it finishes: a lock on the deleted file is worth nothing.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "lock"
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT)
-        except FileNotFoundError:  # deleted between the two calls
-            return None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(lock), os.stat(path)):
-                return lock
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        os.close(lock)
-        return None
 
 
 def digest(*parts: object) -> str:

@@ -4,7 +4,7 @@ import io
 
 import mido
 import numpy as np
-from sounds import RATE
+from formats.sounds import RATE
 
 
 def message(kind, time=0, **values):

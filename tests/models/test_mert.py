@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from formula import assert_same_weights, values
+from models.formula import assert_same_weights, values
 from repository import ROOT
 from safetensors.torch import save_file
 from transformers import HubertConfig, HubertModel

@@ -59,7 +59,7 @@ def other_process(tmp_path):
 
 def test_a_second_process_is_told_or_waits(tmp_path, other_process):
     folder = ResumeFolder(tmp_path / "resume", "key")
-    with pytest.raises(DataError, match="another process trains here"), folder.held(0.3):
+    with pytest.raises(DataError, match="another process works here"), folder.held(0.3):
         pass
     begun = time.monotonic()
     other_process.set()

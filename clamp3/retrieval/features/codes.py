@@ -15,21 +15,23 @@ import torch
 
 from clamp3.config import CodesConfig, MusicgenReading, RecordingChunks
 from clamp3.data.listing import LISTING, list_parts
-from clamp3.data.raw_files.addresses import is_remote, local_path
+from clamp3.data.raw_files.addresses import watched
 from clamp3.data.raw_files.reading import RawFiles
 from clamp3.data.rejected import Rejected, close_step, read_rejected, write_rejected
 from clamp3.errors import DataError, FormatError
-from clamp3.files import atomic_path, read_table, sha256_of, write_table
+from clamp3.files import alone_in, atomic_path, read_table, sha256_of, write_table
 from clamp3.logs import progress
 from clamp3.models.clap_musicgen import Codec, DecoderTower
 from clamp3.models.clap_musicgen.pretrained import load_codec, load_decoder
 from clamp3.models.weights import tensors_hash
 from clamp3.retrieval.features.chunks import read_chunks
 from clamp3.retrieval.features.recordings import (
+    DESCRIPTION,
     RecordingFolder,
     fetch_recording,
     list_column,
     open_recordings,
+    read_renderer,
 )
 
 STAGE = "codes"
@@ -94,17 +96,18 @@ def code_parts(
     how = coder.says | {"resampler": resampler}
     rows, tables, rejects = 0, {}, {}
     opened = {place: _opened(place, by_name) for place in set(parts.values())}
-    for part, recordings in progress(parts.items(), STAGE):
-        found = list(_named(part, opened[recordings]))
-        rows += len(found)
-        kept = resume / _digest(_content(found), how)
-        tables[part], rejects[part] = kept / "codes.parquet", kept / "rejected.parquet"
-        if not tables[part].exists():
-            coder.write(found, tables[part], rejects[part])
-    _close(list(tables.values()), list(rejects.values()), rows, settings)
-    finished = {part.name: table for part, table in tables.items()}
-    finished |= {f"rejected-{part.name}": table for part, table in rejects.items()}
-    _gather(finished, folder, len(parts), resume)
+    with alone_in(resume):
+        for part, recordings in progress(parts.items(), STAGE):
+            found = list(_named(part, opened[recordings]))
+            rows += len(found)
+            kept = resume / _digest(_content(found), how)
+            tables[part], rejects[part] = kept / "codes.parquet", kept / "rejected.parquet"
+            if not tables[part].exists():
+                coder.write(found, tables[part], rejects[part])
+        _close(list(tables.values()), list(rejects.values()), rows, settings)
+        finished = {part.name: table for part, table in tables.items()}
+        finished |= {f"rejected-{part.name}": table for part, table in rejects.items()}
+        _gather(finished, folder, len(parts), resume)
 
 
 def _gather(finished: Mapping[str, Path], folder: Path, parts: int, resume: Path) -> None:
@@ -190,10 +193,10 @@ def _content(found: Sequence[tuple[str, list[str]]]) -> str:
 
 
 def _state(address: str, size: int | None) -> tuple[str, int, int]:
-    path = Path(local_path(address))
-    if size is None or is_remote(address) or not path.exists():
-        return address, -1 if size is None else size, -1
-    return address, size, path.stat().st_mtime_ns
+    """What changes when a file, or the archive that it lies in, is written again here."""
+    places = [place for place in map(Path, watched(address)) if place.exists()]
+    when = max((place.stat().st_mtime_ns for place in places), default=-1)
+    return address, -1 if size is None else size, when
 
 
 def _close(tables: list[Path], rejects: list[Path], rows: int, settings: CodesConfig) -> None:
@@ -239,10 +242,11 @@ def pool_parts(
     tower = load_decoder(musicgen, reading).to(_device(device))
     how = _described(tower, reading)
     done = {part: resume / f"{_digest(sha256_of(part), how)}.parquet" for part in codes}
-    for part in progress(list(codes), "states"):
-        if not done[part].exists():
-            _pool(part, done[part], tower, how)
-    _gather({part.name: table for part, table in done.items()}, folder, len(codes), resume)
+    with alone_in(resume):
+        for part in progress(list(codes), "states"):
+            if not done[part].exists():
+                _pool(part, done[part], tower, how)
+        _gather({part.name: table for part, table in done.items()}, folder, len(codes), resume)
 
 
 def _described(tower: DecoderTower, reading: MusicgenReading) -> dict[str, str]:
@@ -333,7 +337,11 @@ def _device(device: str | None) -> str:
 
 
 def _opened(recordings: Path | str | None, by_name: bool) -> RecordingFolder | None:
-    return RecordingFolder(recordings, by_name=by_name) if recordings else None
+    if not recordings:
+        return None
+    if Path(recordings, DESCRIPTION).exists():
+        read_renderer(Path(recordings))  # refuses a folder that has lost some
+    return RecordingFolder(recordings, by_name=by_name)
 
 
 def _named(part: Path, folder: RecordingFolder | None) -> Iterator[tuple[str, list[str]]]:

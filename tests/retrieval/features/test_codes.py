@@ -1,6 +1,7 @@
 """Recordings to codes and states: tables, rejects, chunks, and what of a file is read."""
 
 import json
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from clamp3.data.listing import listed_parts
 from clamp3.data.rejected import read_rejected
 from clamp3.data.store import Store
 from clamp3.errors import DataError, FormatError
-from clamp3.files import write_table
+from clamp3.files import write_json, write_table
 from clamp3.formats.audio import read_audio
 from clamp3.models.clap_musicgen.pretrained import load_codec, load_decoder
 from clamp3.retrieval.features import codes as coding
@@ -289,15 +290,28 @@ def test_codes_of_all_parts_go_on_where_they_were_killed(folder, tmp_path, monke
     assert not resume.exists()
 
 
-def test_a_recording_that_changed_while_nothing_ran_is_coded_again(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", ["sound.wav", "sounds.zip/sound.wav"])
+def test_a_recording_that_changed_while_nothing_ran_is_coded_again(
+    folder, tmp_path, monkeypatch, place
+):
     chosen = settings(folder)
     part = tmp_path / "part-00000-of-00001.parquet"
     sound, gone = tmp_path / "sound.wav", tmp_path / "resume"
-    write_table(part, pa.table({"id": ["x/1"], "audio_path": [str(sound)]}))
+    write_table(part, pa.table({"id": ["x/1"], "audio_path": [str(tmp_path / place)]}))
     monkeypatch.setattr(coding.shutil, "rmtree", lambda *_, **__: None)  # keep what is finished
     codes = []
     for pitch in (200, 450):
         _written(sound, chord(pitch, pitch))
+        with zipfile.ZipFile(tmp_path / "sounds.zip", "w") as archive:
+            archive.write(sound, "sound.wav")
         coding.code_parts({part: None}, tmp_path / "codes", chosen, resume=gone, device="cpu")
         codes.append(dict(read_codes(tmp_path / f"codes/{part.name}"))["x/1"][0])
     assert not np.array_equal(*codes)
+
+
+def test_rendered_recordings_of_which_some_are_gone_are_refused(folder, tmp_path):
+    part, sounds = _part(tmp_path, {1: chord(500, 1, 0.6)}), tmp_path / "sounds"
+    sounds.mkdir()
+    write_json(sounds / "renderer.json", {"renderer": "pure", "recordings": 2})
+    with pytest.raises(DataError, match=r"holds 0 recordings, renderer\.json says 2"):
+        _extract(folder, part, tmp_path / "c", sounds)
