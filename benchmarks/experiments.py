@@ -113,7 +113,9 @@ class Experiment:
         tested = self._split("test", MODALITIES if self.order != "s" else MODALITIES[:2])
         vectors, results = self.folder / "embeddings", self.folder / "results.json"
         embed_model(self.folder / "model", tested, vectors, self.params.embed)
-        report = evaluate_model([vectors], tested, results, self.params.evaluate)
+        report = evaluate_model(
+            sorted(vectors.glob("*/*.parquet")), tested, results, self.params.evaluate
+        )
         found = {"seconds": seconds}
         for modality in MODALITIES:
             task = report["collections"]["pdmx"].get(f"text_to_{modality}")

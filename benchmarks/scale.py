@@ -191,7 +191,7 @@ def interleave(place: Place) -> Work:
     command = place.script(
         "interleave_scores",
         abc="data/abc/parts.tsv",
-        listing="data/interleaved/parts.tsv",
+        out="data/interleaved",
     )
     return Work([command], sum(place.rows("data/abc/parts.tsv", part) for part in place.parts))
 

@@ -5,6 +5,7 @@ import fcntl
 import glob
 import hashlib
 import json
+import logging
 import math
 import os
 import re
@@ -25,6 +26,7 @@ from clamp3.errors import DataError, StorageError, advised
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # what only writing meets
 WAIT_SECONDS = 30  # the job of a run that was just killed needs a moment to end
 
+log = logging.getLogger(__name__)
 ROWS_PER_GROUP = 8192  # text and metadata: compact, and one group still fits a cache
 
 
@@ -69,11 +71,16 @@ def _workplace(path: Path) -> tuple[Path, int]:
     """
     while True:
         workplace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        with suppress(FileNotFoundError):
+        try:
             lock = os.open(workplace, os.O_RDONLY)
-            if _is_free(lock) and workplace.is_dir():
-                return workplace, lock
-            os.close(lock)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            workplace.rmdir()
+            raise
+        if _is_free(lock) and workplace.is_dir():
+            return workplace, lock
+        os.close(lock)
 
 
 def _is_free(lock: int) -> bool:
@@ -128,7 +135,14 @@ def _try_lock(folder: Path) -> int | None:
     with suppress(FileNotFoundError):  # deleted meanwhile
         lock = os.open(path, os.O_RDWR | os.O_CREAT)
         try:
-            if _is_free(lock) and os.path.samestat(os.fstat(lock), os.stat(path)):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except OSError as error:
+            log.warning("%s: no locks here (%s): nothing keeps a second process out", folder, error)
+        try:
+            if os.path.samestat(os.fstat(lock), os.stat(path)):
                 return lock
         except FileNotFoundError:
             pass

@@ -9,6 +9,8 @@ from pathlib import Path
 from clamp3.data.layouts import LABELLED, read_layout
 from clamp3.data.m4_rag import LAYOUT as M4_RAG
 from clamp3.data.m4_rag import parse_m4_rag
+from clamp3.data.raw_files.addresses import local_path
+from clamp3.data.raw_files.reading import RawFiles
 from clamp3.data.rejected import Rejected
 from clamp3.data.sources import Parsed, distinct
 from clamp3.files import atomic_path, write_jsonl, write_text
@@ -38,14 +40,15 @@ def export_data_set(
         out.mkdir(parents=True, exist_ok=True)
         write_jsonl(out / "manifest.jsonl", parsed.columns.get("line", []))
     else:
-        parsed = read_layout(layout, path, check_files=check_files)
-        out.mkdir(parents=True, exist_ok=True)
-        _write_pieces(parsed, layout, out)
+        with RawFiles() as files:
+            parsed = read_layout(layout, path, check_files=check_files, sizes_of=files.sizes)
+            out.mkdir(parents=True, exist_ok=True)
+            _write_pieces(parsed, layout, out, files)
     _write_rejected(out / "rejected.tsv", parsed.rejected)
     return parsed
 
 
-def _write_pieces(parsed: Parsed, layout: str, out: Path) -> None:
+def _write_pieces(parsed: Parsed, layout: str, out: Path, source: RawFiles) -> None:
     pieces, taken = parsed.pieces(), {}
     # Names without dots, since files are paired by their names up to the first one.
     plain = (piece["id"].split("/", 1)[1].replace(".", "_") for piece in pieces)
@@ -55,7 +58,7 @@ def _write_pieces(parsed: Parsed, layout: str, out: Path) -> None:
     with atomic_path(out / "music") as folder:
         folder.mkdir()
         for name, piece in files.items():
-            _put_music(folder, name, piece)
+            _put_music(folder, name, piece, source)
     with atomic_path(out / "texts") as folder:
         folder.mkdir()
         for name, piece in files.items():
@@ -71,11 +74,15 @@ def _write_pieces(parsed: Parsed, layout: str, out: Path) -> None:
             table.writerows((name, piece["genres"][0]) for name, piece in files.items())
 
 
-def _put_music(folder: Path, name: str, piece: dict) -> None:
+def _put_music(folder: Path, name: str, piece: dict, source: RawFiles) -> None:
     if piece.get("leadsheet"):
         (folder / f"{name}.abc").write_text(piece["leadsheet"], encoding="utf-8")
-    for path in (Path(piece[key]).absolute() for key in _MUSIC if piece.get(key)):
+    for address in (piece[key] for key in _MUSIC if piece.get(key)):
+        path = Path(local_path(address)).absolute()
         target = folder / f"{name}{path.suffix.lower()}"
+        if source.sizes([address]) != [None] and not path.exists():  # in an archive, or elsewhere
+            target.write_bytes(source.fetch(address))
+            continue
         try:
             os.symlink(path, target)
         except OSError:

@@ -7,6 +7,7 @@ unique_tracks.txt of the Million Song Dataset how the track is called. `clean_mi
 """
 
 import re
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from clamp3.data.raw_files.reading import RawFiles
 from clamp3.data.sources import Parsed, check_name, parse_rows, require_file
 from clamp3.data.texts import PieceFacts, one_line_text, write_texts
 from clamp3.errors import DataError, FormatError
+from clamp3.files import parse_json
 from clamp3.formats.modality import FileFormat
 
 _MD5 = r"(?P<md5>[0-9a-f]{32})\.mid"
@@ -182,14 +184,16 @@ def _match_scores(folder: str) -> dict[str, dict[str, float]]:
     if not path:
         return {}
     try:
-        return _SCORES.validate_json(content, strict=True)
+        return _SCORES.validate_python(parse_json(content), strict=True)
     except ValidationError as error:
         fault = error.errors()[0]
         place = ", ".join(map(str, fault["loc"])) or "the whole file"
-        raise DataError(
-            f"{path}: {place}: {fault['msg']}, found {fault['input']!r:.60}; expected "
-            "{track: {md5: score}}, as match_scores.json of Lakh has"
-        ) from error
+        told = f"{place}: {fault['msg']}, found {reprlib.repr(fault['input'])}"
+    except ValueError as error:
+        told = f"not JSON ({error})"
+    raise DataError(
+        f"{path}: {told}; expected {{track: {{md5: score}}}}, as match_scores.json of Lakh has"
+    )
 
 
 def _tracks(folder: str) -> dict[str, Track]:

@@ -139,10 +139,10 @@ def _refuse_strays(files: WeightFiles) -> None:
     """Several files are to hold just what their index says."""
     if files.listed is None:
         return
-    held = {name: path.name for name, path in files.file_of.items()}
-    if strays := held.items() ^ files.listed.items():
+    if strays := files.held ^ {*files.listed.items()}:
         name, file = min(strays)
+        fault = "holds" if (name, file) in files.held else "lacks"
         raise CheckpointError(
-            f"{files.folder / file}: {name} is in the file or in the index, but not in both; are "
-            "they of one download?"
+            f"{files.folder / file}: {fault} {name}, and the index of the folder says otherwise; "
+            "are they of one download?"
         )

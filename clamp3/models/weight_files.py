@@ -1,6 +1,7 @@
 """The settings and tensors of a transformers folder, whatever files they lie in."""
 
 import pickle
+import struct
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,10 @@ OLD_NAMES = {
     "parametrizations.weight.original0": "weight_g",
     "parametrizations.weight.original1": "weight_v",
 }
+
+# What torch raises for a damaged file; for one that is no archive, almost anything.
+_DAMAGED = (pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, struct.error)
+_DAMAGED += (LookupError, AssertionError, TypeError, AttributeError)
 
 
 def model_folder(
@@ -57,17 +62,21 @@ def read_settings(folder: Path, *, expected: str = "the folder of a model") -> d
 class WeightFiles:
     """The tensors of a folder by name; only those that are asked for are read.
 
-    `file_of`: the file of each; `listed`: the names of files by tensor that an index gives, if any.
+    `file_of`: the file of each, `held`: all names with those of their files; `listed`: the names of
+    files by tensor that an index gives, if any.
     Raises CheckpointError where there are none or a file is damaged.
     """
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         self.file_of: dict[str, Path] = {}
+        self.held: set[tuple[str, str]] = set()
         self.listed: dict[str, str] | None = None
         self._pickled: dict[Path, Tensors] = {}
         for path in self._paths():
-            self.file_of |= dict.fromkeys(self._names(path), path)
+            names = self._names(path)
+            self.file_of |= dict.fromkeys(names, path)
+            self.held |= {(name, path.name) for name in names}
 
     @property
     def names(self) -> Iterable[str]:
@@ -101,7 +110,9 @@ class WeightFiles:
             there |= {name: name for name in self.file_of.keys() - set(there.values())}
         read = self.read(there.values())
         tensors = {own: read[stored].float() for own, stored in there.items()}
-        check_tensors(tensors, shapes, f"{self.folder}, as {what},")
+        places = {*self.file_of.values()}
+        place = places.pop() if len(places) == 1 else self.folder
+        check_tensors(tensors, shapes, f"{place} (as {what})")
         return tensors
 
     def _find(self, prefix: str, name: str) -> str:
@@ -156,7 +167,7 @@ def _read_index(index: Path) -> dict[str, str]:
 def _unpickled(path: Path) -> Tensors:
     try:
         state = torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError) as error:
+    except _DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a readable file of weights ({reason})") from error
     if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):

@@ -141,7 +141,7 @@ class _Run:
             put_weights(self.best, self.learning)
         self.task.model.eval()
         at = self.progress
-        if at.best_epoch is None:
+        if not any(row["split"] == "validation" for row in at.rows):
             log.warning("%s: no piece to validate on; the last weights are kept", self.task.name)
         kept = at.epoch if self.best is None else at.kept_epoch
         best = (at.best_epoch, at.best_loss)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from typing import get_args
 
 import pytest
@@ -93,3 +94,17 @@ def test_faulty_calls_are_one_line(tmp_path):
     assert done.output.startswith("error: ")
     assert not (tmp_path / "out").exists()
     assert run("nothing", "x", "--out", "y").exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["song_describer", "midicaps"])
+def test_music_out_of_an_archive_is_there(tmp_path, name):
+    sample = SAMPLES[name](tmp_path / "data")
+    shutil.make_archive(str(tmp_path / "z"), "zip", tmp_path / "data")
+    inside = tmp_path / "z" / sample.path.relative_to(tmp_path / "data")
+    for path, out in ((sample.path, "plain"), (inside, "packed")):
+        assert run(sample.layout, path, "--out", tmp_path / out).exit_code == 0
+    plain, packed = (
+        {path.name: path.read_bytes() for path in (tmp_path / out / "music").iterdir()}
+        for out in ("plain", "packed")
+    )
+    assert plain == packed != {}

@@ -76,8 +76,8 @@ def test_what_is_no_music_is_passed_over(tmp_path):
     ("content", "message"),
     [
         ("", "empty"),
-        ("{", "Invalid JSON.*; expected {track"),
-        ("[]", r"should be an object, found \[\]; expected {track"),
+        ("{", "not JSON .*; expected {track"),
+        ("[]", r"should be a valid dictionary, found \[\]; expected {track"),
         (json.dumps({TRACK: 0.5}), f"{TRACK}: .*, found 0.5; expected"),
         (json.dumps({TRACK: {md5(1): "likely"}}), f"{TRACK}, {md5(1)}: .*'likely'; expected"),
     ],

@@ -390,6 +390,7 @@ def test_addresses():
     assert [is_remote(a) for a in ("s3://b/x", "gs://b", "memory://x")] == [True] * 3
     assert [is_remote(a) for a in ("data/x", "/x", "file:///x")] == [False] * 3
     assert (parent("s3://b/P/x.csv"), parent("x.csv"), parent("a/x")) == ("s3://b/P", ".", "a")
+    assert (parent("/x.csv"), parent("s3://b/"), parent("s3://b/x")) == ("/", "s3://b", "s3://b")
 
 
 def test_what_is_watched(tmp_path, monkeypatch):

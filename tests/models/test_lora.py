@@ -143,7 +143,7 @@ def patches_of_k(seed=0):
     return torch.randint(1, 127, (8, 16), generator=generator)
 
 
-def test_a_new_adapter_changes_nothing_and_only_it_can_be_trained_adapter():
+def test_a_new_adapter_changes_nothing_and_only_it_can_be_trained():
     model = clamp_model("K")
     before = embed(model, patches_of_k())
     assert not has_adapter(model)

@@ -1,13 +1,14 @@
 """MERT against recorded features, with the weights of a formula."""
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
 from models.formula import assert_same_weights, values
 from repository import ROOT
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import HubertConfig, HubertModel
 
 from clamp3.errors import CheckpointError, ConfigError, FormatError
@@ -130,6 +131,11 @@ def test_a_pickle_as_torch_wrote_it_before_1_6_is_read(folder, tmp_path):
     weights = old / "pytorch_model.bin"
     torch.save(published_weights(), weights, _use_new_zipfile_serialization=False)
     assert_same_weights(load_mert(old), load_mert(folder))
+    whole = weights.read_bytes()
+    for at in range(0, len(whole), len(whole) // 40):
+        weights.write_bytes(whole[:at] + bytes(64) + whole[at + 64 :])
+        with suppress(CheckpointError):  # and nothing else; zeros within numbers go unnoticed
+            load_mert(old)
 
 
 def test_the_positional_convolution_is_the_files(folder):
@@ -297,11 +303,14 @@ def test_damaged_indexes(tmp_path):
     refused({"weight_map": {}}, "not a readable index")
     refused({"weight_map": {first: 3}}, "not a readable index")
     refused({"weight_map": {first: "../model.safetensors"}}, "files beside it")
-    refused({"weight_map": where | {"more": where[first]}}, "more is in the file or in")
-    refused({"weight_map": {k: v for k, v in where.items() if k != first}}, f"{first} is in")
+    refused({"weight_map": where | {"more": where[first]}}, "lacks more, and the index")
+    refused({"weight_map": {k: v for k, v in where.items() if k != first}}, f"holds {first}, and")
     refused({"weight_map": dict.fromkeys(where, "other.safetensors")}, "other.safetensors: not a")
     index.write_text(json.dumps({"weight_map": where}))
     load_mert(tmp_path)
+    other = tmp_path / next(file for file in where.values() if file != where[first])
+    save_file(load_file(other) | {first: published_weights()[first]}, other)
+    refused({"weight_map": where}, f"{other.name}: holds {first}, and")
 
 
 @pytest.mark.parametrize("safe", [False, True])

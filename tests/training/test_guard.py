@@ -57,10 +57,11 @@ def test_what_did_not_pass_is_not_kept(tmp_path, keep, validate):
     assert_now(task, task.seen[history.kept_epoch])
 
 
-def test_where_nothing_passes_the_start_is_kept(tmp_path):
+def test_where_nothing_passes_the_start_is_kept(tmp_path, caplog):
     task = guarded(TinyTask(), [0.5, 0.1], stops=True)
     history = run(tmp_path, task)
     assert (history.epochs, history.kept_epoch, history.best_epoch) == (1, 0, None)
+    assert "no piece to validate on" not in caplog.text
     assert_now(task, weights_of(TinyTask()))
 
 

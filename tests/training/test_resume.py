@@ -1,5 +1,6 @@
 """The folder of a saved state: atomic, keyed, and for one process at a time."""
 
+import errno
 import fcntl
 import multiprocessing
 import time
@@ -101,3 +102,12 @@ def test_digests_tell_contents_and_borders_apart():
     assert digest("ab", "c") != digest("a", "bc") != digest("abc")
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert digest(b"x", [1, None]) == digest(b"x", [1, None])
+
+
+def test_without_locks_a_warning_says_so(tmp_path, monkeypatch, caplog):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with ResumeFolder(tmp_path, "key").held():
+        assert "no locks here" in caplog.text

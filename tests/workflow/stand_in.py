@@ -78,9 +78,8 @@ def outputs(script, values):
     if script == "make_clamp2_manifests":
         return [out / f"{split}.jsonl" for split in SPLITS]
     if script == "interleave_scores":
-        listing = Path(values["listing"][0])
         parts = sorted(Path(values["abc"][0]).parent.glob("*.parquet"))
-        return [*(listing.parent / part.name for part in parts), listing]
+        return [*(out / part.name for part in parts), out / "parts.tsv"]
     if script == "embed_clamp2":
         return [out / "vectors.txt"]
     if script == "evaluate_adapters":

@@ -83,10 +83,13 @@ def test_an_edited_rule_reruns_its_stage_in_both(tree):
     assert stages(tree.plan()) == behind(tree) == ["report"]
 
 
-def test_an_output_edited_by_hand_is_made_again(tree):
+@pytest.mark.parametrize(
+    ("store", "rule"), [("mtf", "convert_performances"), ("interleaved", "interleave_scores")]
+)
+def test_an_output_edited_by_hand_is_made_again(tree, store, rule):
     expected = tree.files()
-    (tree.folder / "data/mtf/part-00000-of-00002.parquet").write_text("edited")
-    assert tree.make()["convert_performances"] >= 1
+    (tree.folder / f"data/{store}/part-00000-of-00002.parquet").write_text("edited")
+    assert tree.make()[rule] >= 1
     assert tree.files() == expected
     assert tree.repro() == []
 

@@ -45,6 +45,8 @@ MUSICGEN = [
 # Data sets besides PDMX: where each lies, and the modality of its pieces.
 GIVEN = config["parse"]["collections"]
 COLLECTIONS = ["pdmx", *GIVEN]
+# Stores that one job writes, listing and all: the folder is its output.
+ONE_JOB = ["interleaved"]
 # What is in an archive changes with it; what is elsewhere cannot be watched (data/README.md).
 MIDI_FOLDERS = [
     folder
@@ -202,7 +204,10 @@ def tries(count):
 def listings(*stores):
     """What stands for all parts of a store. Naming the parts themselves, here a handful of jobs
     and thousands of files each, would take Snakemake most of the time of planning."""
-    return [f"data/{store}/parts.tsv" for store in stores]
+    return [
+        f"data/{store}" if store in ONE_JOB else f"data/{store}/parts.tsv"
+        for store in stores
+    ]
 
 
 def manifests(modality, split, collection="pdmx"):

@@ -19,7 +19,7 @@ rule build_manifests:
     """In manifest: pair the catalogue's texts with what was converted, and account for every row."""
     input:
         catalog="data/catalog/parts.tsv",
-        interleaved="data/interleaved/parts.tsv",
+        interleaved="data/interleaved",
         mtf="data/mtf/parts.tsv",
         features="data/features/parts.tsv",
         rejected="data/catalog/rejected.parquet",
@@ -42,6 +42,6 @@ rule build_manifests:
     shell:
         "exec python workflow/scripts/build_manifests.py --params {params.cfg:q}"
         " --collections {params.collections:q}"
-        " --catalog {input.catalog:q} --interleaved {input.interleaved:q} --mtf {input.mtf:q}"
+        " --catalog {input.catalog:q} --interleaved {input.interleaved:q}/parts.tsv --mtf {input.mtf:q}"
         " --features {input.features:q} --rejected {input.rejected:q}"
         " --passed {input.passed:q} --out data/manifests --log {log:q}"

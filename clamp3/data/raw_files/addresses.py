@@ -53,8 +53,15 @@ def local_path(address: str) -> str:
 
 
 def parent(address: str) -> str:
-    """The address of the folder that something lies in; `.` for a bare file name."""
-    return address.rstrip("/").rpartition("/")[0] or "."
+    """The address of the folder that something lies in; `.` for a bare file name.
+
+    The root of this machine, and a bucket, lie in themselves.
+    """
+    plain = address.rstrip("/")
+    folder = plain.rpartition("/")[0]
+    if folder.endswith((":", ":/")):
+        return plain
+    return folder or ("/" if address.startswith("/") else ".")
 
 
 def below(folder: str, name: str) -> str:

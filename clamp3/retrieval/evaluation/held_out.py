@@ -122,6 +122,9 @@ def read_collections(
 
     Raises DataError for a manifest of another split.
     """
+    for path in embeddings:
+        if Path(path).is_dir():
+            raise DataError(f"{path}: a folder; expected tables <collection>/<modality>.parquet")
     found: dict[str, Collection] = {}
     for path in map(Path, manifests):
         collection, modality, split = manifest_name(path)

@@ -1,4 +1,4 @@
-"""Making an index, adding to it and deleting from it; see `index_store` for the files.
+"""Making an index, adding to it and deleting from it; see `store` for the files.
 
 Everything new is written beside what there is; one renaming of the manifest makes it count. A
 writer that is killed before leaves the index as it was.
@@ -63,7 +63,7 @@ def build_index(
     `sources`: as for `vector_tables`; `metadata`: tables with a column id, file or path, whose
     other columns become properties to filter by; `ann`: prepare the approximate search too;
     `files`: folders that ids are paths in, and which files of pieces may lie in; `pieces`: what can
-    be shown and played, see `index_pieces.read_pieces`.
+    be shown and played, see `piece_writer.read_pieces`.
 
     Raises DataError where there are no rows, or rows of two models; the folder is as before then.
     """
