@@ -1,10 +1,13 @@
 """The LoRA project's files: its keys, figures against plain loops, the same bytes each time."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import ROOT
 from retrieval.folders import tables_in
 
 from clamp3.config import EvaluateConfig
@@ -163,6 +166,15 @@ def test_a_data_set_that_is_not_there_has_no_entry(place: dict, tmp_path: Path):
     assert none["comparison"]["datasets"] == none["lora"]["datasets"] == {}
     told = (tmp_path / "none/evaluation_summary.txt").read_text(encoding="utf-8")
     assert "No pieces of WikiMT-X, MidiCaps or Lakh" in told
+
+
+def test_the_stage_where_no_collection_is_given(place: dict, tmp_path: Path):
+    script = ROOT / "workflow/scripts/evaluate_adapters.py"
+    params = json.dumps({"evaluate": settings().model_dump(mode="json")})
+    words = ["--params", params, "--baseline", "--adapted", "--manifests", *place["manifests"]]
+    words += ["--out", tmp_path / "out", "--log", tmp_path / "log"]
+    subprocess.run([sys.executable, script, *words], check=True, capture_output=True)
+    assert len(list((tmp_path / "out").iterdir())) == len(FILES)
 
 
 def test_lakh_is_told_by_its_titles(tmp_path: Path):
