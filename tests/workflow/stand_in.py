@@ -71,8 +71,9 @@ def outputs(script, values):
         return [out / name for name in (*CORPUS, *(f"{name}/1.txt" for name in CORPUS_FOLDERS))]
     if script == "build_manifests":
         listed = [f"pdmx-{m}-{s}.jsonl" for m in ("abc", "mtf", "audio") for s in SPLITS]
-        listed += ["wikimt_x-abc-test.jsonl", "midicaps-mtf-test.jsonl", "counts.json"]
-        return [out / name for name in (*listed, "rejected.parquet")]
+        others = [name for name in values["collections"] if name != "pdmx"]
+        listed += [f"{c}-{m}-test.jsonl" for c in others for m in ("abc", "mtf", "audio")]
+        return [out / name for name in (*listed, "counts.json", "rejected.parquet")]
     if script == "summarise_catalog":
         return [out / name for name in SUMMARIES]
     if script == "make_clamp2_manifests":
