@@ -78,19 +78,19 @@ def _workplace(path: Path) -> tuple[Path, int]:
         except OSError:
             workplace.rmdir()
             raise
-        if _is_free(lock) and workplace.is_dir():
+        if _locked(lock) is not False and workplace.is_dir():
             return workplace, lock
         os.close(lock)
 
 
-def _is_free(lock: int) -> bool:
-    """Lock it, if nobody else has. A file system without locks is all free."""
+def _locked(descriptor: int) -> bool | None:
+    """Whether it could be locked: not where another has it; None on a file system without locks."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True
+        return None
     return True
 
 
@@ -99,13 +99,11 @@ def _remove_abandoned(path: Path, workplace: Path) -> None:
     for other in path.parent.glob(f".{glob.escape(path.name)}.*"):
         if other == workplace:
             continue
-        with suppress(OSError):  # gone meanwhile, or somebody's at work, or no locks here
+        with suppress(OSError):  # gone meanwhile, or a file
             lock = os.open(other, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _locked(lock):
                 shutil.rmtree(other, ignore_errors=True)
-            finally:
-                os.close(lock)
+            os.close(lock)
 
 
 @contextmanager
@@ -134,15 +132,11 @@ def _try_lock(folder: Path) -> int | None:
     path = folder / "lock"
     with suppress(FileNotFoundError):  # deleted meanwhile
         lock = os.open(path, os.O_RDWR | os.O_CREAT)
+        locked = _locked(lock)
+        if locked is None:
+            log.warning("%s: no locks here: nothing keeps a second process out", folder)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return None
-        except OSError as error:
-            log.warning("%s: no locks here (%s): nothing keeps a second process out", folder, error)
-        try:
-            if os.path.samestat(os.fstat(lock), os.stat(path)):
+            if locked is not False and os.path.samestat(os.fstat(lock), os.stat(path)):
                 return lock
         except FileNotFoundError:
             pass

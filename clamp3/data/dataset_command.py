@@ -80,7 +80,7 @@ def _put_music(folder: Path, name: str, piece: dict, source: RawFiles) -> None:
     for address in (piece[key] for key in _MUSIC if piece.get(key)):
         path = Path(local_path(address)).absolute()
         target = folder / f"{name}{path.suffix.lower()}"
-        if source.sizes([address]) != [None] and not path.exists():  # in an archive, or elsewhere
+        if not path.exists() and source.sizes([address]) != [None]:  # in an archive, or elsewhere
             target.write_bytes(source.fetch(address))
             continue
         try:

@@ -23,6 +23,14 @@ TEXTS = (
     "a hornpipe",
 )
 
+STANDARD = "X:1\nT:A tune\nM:4/4\nL:1/8\nK:C\nV:1 treble\nV:2 bass\nV:1\nC4 E4|G8|\nV:2\nC,8|G,8|\n"
+MUSICXML = """<?xml version="1.0"?><score-partwise version="3.1"><part-list><score-part id="P1">
+<part-name>Flute</part-name></score-part></part-list><part id="P1"><measure number="1"><attributes>
+<divisions>1</divisions><key><fifths>0</fifths></key><time><beats>4</beats><beat-type>4</beat-type>
+</time><clef><sign>G</sign><line>2</line></clef></attributes><note><pitch><step>C</step>
+<octave>4</octave></pitch><duration>4</duration><type>whole</type></note></measure></part>
+</score-partwise>"""
+
 
 TITLES = {"pdmx/Qm3": "Tom & Jerry's <Reel>"}
 

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from models.formula import clamp_model, m3_model
 from repository import ROOT
-from retrieval.workplace import performance, score, tiny_model
+from retrieval.workplace import MUSICXML, STANDARD, performance, score, tiny_model
 
 from clamp3 import Embedder, load_model
 from clamp3.config import load_params
@@ -23,14 +23,6 @@ from clamp3.models.checkpoints import LoadedClamp, load_clamp, save_checkpoint
 from clamp3.models.lora import add_lora, save_adapter
 from clamp3.retrieval.embedding.segments import embed_pieces
 from clamp3.retrieval.embedding.sources import score_text
-
-STANDARD = "X:1\nT:A tune\nM:4/4\nL:1/8\nK:C\nV:1 treble\nV:2 bass\nV:1\nC4 E4|G8|\nV:2\nC,8|G,8|\n"
-MUSICXML = b"""<?xml version="1.0"?><score-partwise version="3.1"><part-list><score-part id="P1">
-<part-name>Flute</part-name></score-part></part-list><part id="P1"><measure number="1"><attributes>
-<divisions>1</divisions><key><fifths>0</fifths></key><time><beats>4</beats><beat-type>4</beat-type>
-</time><clef><sign>G</sign><line>2</line></clef></attributes><note><pitch><step>C</step>
-<octave>4</octave></pitch><duration>4</duration><type>whole</type></note></measure></part>
-</score-partwise>"""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +64,8 @@ def test_scores(model: Embedder, loaded: LoadedClamp, tmp_path: Path):
     interleaved = interleave_abc(STANDARD)
     for given in (STANDARD, interleaved, STANDARD.encode(), tmp_path / "a.abc"):
         same(model.embed(score=given), loaded, "abc", interleaved)
-    same(model.embed(score=MUSICXML), loaded, "abc", interleave_abc(musicxml_to_abc(MUSICXML)))
+    document = MUSICXML.encode()
+    same(model.embed(score=document), loaded, "abc", interleave_abc(musicxml_to_abc(document)))
     same(model.embed(score=STANDARD.replace("\n", "\r\n")), loaded, "abc", interleaved)
 
 
