@@ -1,4 +1,4 @@
-"""Collections of params.yaml become manifests, vectors and figures of their own modality."""
+"""Collections of params.yaml become manifests, and vectors and figures of their own modality."""
 
 import re
 
@@ -21,12 +21,12 @@ def planned(tmp_path_factory):
     return tree.planned_commands()
 
 
-def test_each_collection_has_the_manifest_of_its_modality(planned):
+def test_each_collection_has_its_manifests(planned):
     made = set(re.findall(r"data/manifests/([\w-]+)\.jsonl", planned))
     assert {name for name in made if not name.startswith("pdmx-")} == {
-        "midicaps-mtf-test",
-        "sdd-audio-test",
-        "pianist8-mtf-test",
+        f"{collection}-{modality}-test"
+        for collection in ("midicaps", "sdd", "pianist8")
+        for modality in ("abc", "mtf", "audio")
     }
     assert "--collections pdmx sdd pianist8 midicaps --catalog" in planned
 
