@@ -10,13 +10,16 @@
 Messages say where, what was found, what was expected, and the likely mistake.
 """
 
+import atexit
 import errno
 import os
 import re
+import sys
 
 # What memory that cannot be had is called by those who have no error of its own for it.
 _NO_MEMORY = re.compile(
     r"(?i)out of memory|allocate memory|not enough memory|os error 12|bad_alloc"
+    r"|failed to map segment|without (setting an )?exception"
     r"|(start new|launch worker) thread|could not create a primitive"
 )
 _ADVICE = {
@@ -93,6 +96,13 @@ def machine_fault(error: BaseException) -> str | None:
         return None
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     return ": ".join([" → ".join(names) or "a file", advised(error)])
+
+
+def leave_quietly() -> None:
+    """Let torch print no statistics when the process ends: without memory they are a traceback."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    if dynamo is not None and hasattr(dynamo, "dump_compile_times"):
+        atexit.unregister(dynamo.dump_compile_times)
 
 
 def advised(error: OSError) -> str:

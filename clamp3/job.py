@@ -1,8 +1,12 @@
-"""What every wrapper in workflow/scripts/ is: named arguments in, one call, a log."""
+"""What every wrapper in workflow/scripts/ is: named arguments in, one call, a log.
+
+Imported there before all else: what the others do not find, memory or a library, is logged too.
+"""
 
 import json
 import sys
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -76,3 +80,15 @@ class Job:
     def section(self, name: str, model: type[Model]) -> Model:
         """One section of the rule's parameters, checked."""
         return check(model, self.value(name), name)
+
+
+def _log_import(kind: type, error: BaseException, trace: TracebackType | None) -> None:
+    """Log what kept a script's modules from loading, as if it had come up in the job."""
+    if not isinstance(error, ImportError | MemoryError | SystemError):
+        sys.__excepthook__(kind, error, trace)
+        return
+    with Job():
+        raise error
+
+
+sys.excepthook = _log_import

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from clamp3.errors import Clamp3Error, advised, machine_fault
+from clamp3.errors import Clamp3Error, advised, leave_quietly, machine_fault
 
 Item = TypeVar("Item")
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -33,15 +33,16 @@ def job_log(path: Path) -> Iterator[None]:
     level = logging.INFO if is_first_process() else logging.ERROR
     logging.basicConfig(level=level, format=FORMAT, handlers=[logging.StreamHandler()], force=True)
     logging.captureWarnings(True)
-    end_with_parent()
     log = logging.getLogger("clamp3")
     try:
         if is_first_process():
             _write_log_to(path)
+        end_with_parent()
         yield
     except Exception as error:
         told = machine_fault(error)
         if told or isinstance(error, Clamp3Error):
+            leave_quietly()
             log.error("%s", told or error)
         else:
             log.exception("this is a fault of the program, please report it")

@@ -7,9 +7,9 @@ import sys
 import pytest
 from waiting import is_running, wait_for
 
+from clamp3.job import Job
 from clamp3.config import ConversionConfig
 from clamp3.errors import ConfigError
-from clamp3.job import Job
 
 PROGRAM = "from clamp3.job import Job\nwith Job() as job:\n    {code}"
 PARAMS = '{"seed": 7, "abc": {"max_rejected_share": 0.1}}'
@@ -48,6 +48,31 @@ def run(code, log):
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "with_traceback"),
+    [
+        ("raise MemoryError", "out of memory", False),
+        (
+            "raise ImportError('libtorch.so: failed to map segment from shared object')",
+            "map",
+            False,
+        ),
+        ("import no_such_library", "No module named 'no_such_library'", True),
+    ],
+)
+def test_what_keeps_modules_from_loading_is_logged(tmp_path, line, said, with_traceback):
+    program = f"from clamp3.job import Job\n{line}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--log", str(tmp_path / "log")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    for told in (done.stderr, (tmp_path / "log").read_text()):
+        assert told.count(said) == 1
+        assert ("Traceback" in told) == with_traceback
 
 
 def test_a_users_error_is_one_line_in_screen_and_log(tmp_path):

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from clamp3.errors import Clamp3Error, ConfigError, machine_fault
+from clamp3.errors import Clamp3Error, ConfigError, leave_quietly, machine_fault
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
 Sources = Annotated[
@@ -95,10 +95,11 @@ def tells_errors(command: Callable) -> Callable:
         except Clamp3Error as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from error
-        except (OSError, MemoryError, RuntimeError) as error:
+        except (ImportError, OSError, MemoryError, RuntimeError, SystemError) as error:
             told = machine_fault(error)
             if told is None:
                 raise
+            leave_quietly()
             typer.echo(f"error: {told}", err=True)
             raise typer.Exit(1) from error
 

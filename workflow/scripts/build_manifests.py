@@ -1,9 +1,9 @@
 """Pair the catalogue's texts with what was converted, and account for every row."""
 
+from clamp3.job import Job
 from clamp3.config import ManifestConfig
 from clamp3.data.listing import listed_parts
 from clamp3.data.manifests import build_manifests
-from clamp3.job import Job
 
 STORES = ("interleaved", "mtf", "features")
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from clamp3.job import Job
 from clamp3.config import AudioConfig, CodesConfig
 from clamp3.data.listing import listed_parts
-from clamp3.job import Job
 from clamp3.retrieval.features.codes import code_parts
 
 if __name__ == "__main__":

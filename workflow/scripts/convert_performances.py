@@ -1,8 +1,8 @@
 """Convert the MIDI files of one part of the catalogue to MTF."""
 
+from clamp3.job import Job
 from clamp3.config import LimitsConfig, MtfConfig
 from clamp3.data.performances import convert_performances
-from clamp3.job import Job
 
 if __name__ == "__main__":
     with Job() as job:

@@ -1,8 +1,8 @@
 """Convert the MusicXML files of one part of the catalogue to ABC."""
 
+from clamp3.job import Job
 from clamp3.config import ConversionConfig, LimitsConfig
 from clamp3.data.scores import convert_scores
-from clamp3.job import Job
 
 if __name__ == "__main__":
     with Job() as job:

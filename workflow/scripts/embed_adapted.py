@@ -1,7 +1,7 @@
 """Embed held-out scores with the abc adapter and performances with the mtf adapter."""
 
-from clamp3.config import EmbedConfig
 from clamp3.job import Job
+from clamp3.config import EmbedConfig
 from clamp3.retrieval.embedding.collection import embed_model
 
 if __name__ == "__main__":

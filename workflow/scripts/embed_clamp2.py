@@ -1,7 +1,7 @@
 """Embed pieces and their summaries by CLaMP 2, and by CLaMP 3."""
 
-from clamp3.config import EmbedConfig
 from clamp3.job import Job
+from clamp3.config import EmbedConfig
 from clamp3.retrieval.embedding.clamp2_vectors import embed_clamp2
 
 if __name__ == "__main__":

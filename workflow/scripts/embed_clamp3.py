@@ -1,7 +1,7 @@
 """Embed every held-out text, score, performance and recording."""
 
-from clamp3.config import EmbedConfig
 from clamp3.job import Job
+from clamp3.config import EmbedConfig
 from clamp3.retrieval.embedding.collection import embed_model
 
 if __name__ == "__main__":

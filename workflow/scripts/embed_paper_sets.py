@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from clamp3.config import EmbedConfig
 from clamp3.job import Job
+from clamp3.config import EmbedConfig
 from clamp3.retrieval.evaluation.paper_embeddings import embed_paper_sets
 from clamp3.retrieval.evaluation.paper_tables import read_tables
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from clamp3.config import EvaluateConfig
 from clamp3.job import Job
+from clamp3.config import EvaluateConfig
 from clamp3.retrieval.evaluation.adapters import evaluate_adapters
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Rank held-out recordings by captions and by each other, with CLAP-MusicGen."""
 
+from clamp3.job import Job
 from clamp3.config import ClapEvaluationConfig, PipelineTextConfig
 from clamp3.data.listing import listed_parts
-from clamp3.job import Job
 from clamp3.retrieval.evaluation.clap import evaluate_clap
 
 if __name__ == "__main__":

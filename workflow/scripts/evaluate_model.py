@@ -1,7 +1,7 @@
 """Rank every held-out piece for every query."""
 
-from clamp3.config import EvaluateConfig
 from clamp3.job import Job
+from clamp3.config import EvaluateConfig
 from clamp3.retrieval.evaluation.held_out import evaluate_model
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from clamp3.job import Job
 from clamp3.config import AudioConfig
 from clamp3.data.rejected import read_rejected, write_rejected
-from clamp3.job import Job
 from clamp3.retrieval.features.recordings import render_recordings
 from clamp3.retrieval.features.rows import extract_features
 

@@ -1,8 +1,8 @@
 """Make an index of all pieces of the corpus, with what a page shows and plays of them."""
 
+from clamp3.job import Job
 from clamp3.config import AudioConfig, EmbedConfig, IndexConfig
 from clamp3.data.listing import listed_parts
-from clamp3.job import Job
 from clamp3.retrieval.index.corpus import Corpus, index_corpus
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Write a MusicGen with random weights, where no other is given."""
 
-from clamp3.config import CodesConfig
 from clamp3.job import Job
+from clamp3.config import CodesConfig
 from clamp3.models.clap_musicgen.pretrained import make_musicgen
 
 if __name__ == "__main__":

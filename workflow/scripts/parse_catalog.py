@@ -1,9 +1,9 @@
 """Read PDMX.csv and the collections' lists into the parts of the catalogue."""
 
+from clamp3.job import Job
 from clamp3.config import CorpusConfig, ParseConfig, Splits
 from clamp3.data.catalog import build_catalog
 from clamp3.data.listing import list_parts
-from clamp3.job import Job
 
 if __name__ == "__main__":
     with Job() as job:

@@ -1,7 +1,7 @@
 """Rank scores and performances for every summary."""
 
-from clamp3.config import EvaluateConfig
 from clamp3.job import Job
+from clamp3.config import EvaluateConfig
 from clamp3.retrieval.evaluation.clamp2 import evaluate_clamp2
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Have every piece of the catalogue summarised by the chosen writer."""
 
+from clamp3.job import Job
 from clamp3.config import PipelineSummariesConfig
 from clamp3.data.listing import listed_parts
 from clamp3.data.summaries.summarise import summarise
-from clamp3.job import Job
 
 if __name__ == "__main__":
     with Job() as job:

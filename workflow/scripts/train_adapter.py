@@ -1,7 +1,7 @@
 """Train the adapter of one format on the frozen CLaMP 3, resumable at any kill."""
 
-from clamp3.config import LoraConfig
 from clamp3.job import Job
+from clamp3.config import LoraConfig
 from clamp3.training.lora import train_adapter
 
 if __name__ == "__main__":

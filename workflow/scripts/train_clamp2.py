@@ -1,7 +1,7 @@
 """Train CLaMP 2, resumable at any kill."""
 
-from clamp3.config import Clamp2Config
 from clamp3.job import Job
+from clamp3.config import Clamp2Config
 from clamp3.training.clamp2 import train_clamp2
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Train one contrastive stage of CLaMP 3, resumable at any kill."""
 
-from clamp3.config import ClampConfig
 from clamp3.job import Job
+from clamp3.config import ClampConfig
 from clamp3.training.clamp import train_clamp_stage
 
 if __name__ == "__main__":

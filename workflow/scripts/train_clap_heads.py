@@ -1,8 +1,8 @@
 """Train CLAP-MusicGen's heads on what both towers say, resumable at any kill."""
 
 import clamp3.config as config
-from clamp3.data.listing import listed_parts
 from clamp3.job import Job
+from clamp3.data.listing import listed_parts
 from clamp3.training.clap_musicgen import train_clap_musicgen
 
 if __name__ == "__main__":

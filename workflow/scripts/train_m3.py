@@ -1,7 +1,7 @@
 """Train M3 on the training split, resumable at any kill."""
 
-from clamp3.config import M3Config
 from clamp3.job import Job
+from clamp3.config import M3Config
 from clamp3.training.m3 import train_m3
 
 if __name__ == "__main__":

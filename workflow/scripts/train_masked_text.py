@@ -1,7 +1,7 @@
 """Tune CLAP-MusicGen's text model on the training captions, resumable at any kill."""
 
-from clamp3.config import PipelineTextConfig
 from clamp3.job import Job
+from clamp3.config import PipelineTextConfig
 from clamp3.training.clap_mlm import train_masked_text
 
 if __name__ == "__main__":

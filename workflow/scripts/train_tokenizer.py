@@ -1,7 +1,7 @@
 """Tokenizer of the text tower: that of the first model, of a checkpoint or from the texts."""
 
-from clamp3.config import TextArchitecture
 from clamp3.job import Job
+from clamp3.config import TextArchitecture
 from clamp3.training.clamp import make_tokenizer
 
 if __name__ == "__main__":

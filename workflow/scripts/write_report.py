@@ -2,8 +2,8 @@
 
 import json
 
-from clamp3.config import ReportConfig
 from clamp3.job import Job
+from clamp3.config import ReportConfig
 from clamp3.retrieval.report.writing import write_report
 
 if __name__ == "__main__":
