@@ -44,6 +44,6 @@ def test_a_package_of_retrieval_uses_only_those_to_its_left(package):
 
 
 def test_the_foundation_uses_no_layer():
-    for name in ("errors", "files", "randomness", "logs", "config", "job"):
+    for name in ("errors", "files", "randomness", "logs", "config", "job", "processes"):
         used = imported(ROOT / "clamp3" / f"{name}.py")
         assert not [m for m in used if m.startswith(tuple(f"clamp3.{layer}" for layer in LAYERS))]

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import wait
 
-# The same processes that convert collections, one input at a time here.
-from clamp3.data.file_conversion.pool import Worker
 from clamp3.errors import Clamp3Error, DataError, FormatError
+
+# The same processes that convert collections, one input at a time here.
+from clamp3.processes import Worker
 
 _TRIES = 2  # a death may be an accident (killed for another's memory), a second one is not
 _START_SECONDS = 60

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from clamp3.data.file_conversion.pool import cpu_count
+from clamp3.processes import cpu_count
 
 PAGE = Path(__file__).parent / "page"
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")

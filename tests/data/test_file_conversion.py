@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 import samples
-from data.pool_tasks import end_at_once, obey
 from raw_corpus import files_of
 
 from clamp3.data.file_conversion import convert_bytes, convert_files, form_of, running
 from clamp3.data.file_conversion.ledger import Ledger, Record
 from clamp3.data.file_conversion.listing import list_files
 from clamp3.data.file_conversion.naming import output_names
-from clamp3.data.file_conversion.pool import run_in_processes
 from clamp3.errors import ConfigError, DataError, FormatError
 from clamp3.formats.modality import FileFormat
 from clamp3.formats.mtf import mtf_to_midi
@@ -477,29 +475,6 @@ def test_a_torn_line_of_the_ledger_costs_its_output_alone(tmp_path):
         assert read.of_output("c.abc") == {"c": records[2]}
 
 
-def test_processes_that_hang_or_die_cost_one_input_each(tmp_path):
-    orders = [("value", number) for number in range(40)]
-    orders[3] = ("hang", None)
-    orders[7] = ("die", str(tmp_path / "always"))
-    orders[11] = ("die_once", str(tmp_path / "once"))
-    began = time.monotonic()
-    results = dict(run_in_processes(obey, orders, workers=2, seconds=1.5))
-    assert time.monotonic() - began < 60
-    assert sorted(results) == list(range(40))
-    failed = {n: (r.kind, str(r)) for n, r in results.items() if isinstance(r, FormatError)}
-    assert failed == {
-        3: ("timed_out", "not done after 1.5 seconds"),
-        7: ("worker_died", "its process ended, 2 times, the last by SIGKILL; out of memory?"),
-    }
-    good = {n: r for n, r in results.items() if n not in failed}
-    assert good == {n: order[1] for n, order in enumerate(orders) if n not in failed}
-
-
-def test_an_exception_of_the_task_ends_the_run():
-    with pytest.raises(OSError, match="told"):
-        list(run_in_processes(obey, [("raise", "told")], workers=1, seconds=30))
-
-
 def test_processes_make_the_same_as_none(messy, tmp_path):
     report = convert(messy, tmp_path / "pool", workers=2)
     assert (report.files_in, report.files_out) == (16, 9)
@@ -521,9 +496,3 @@ def test_a_real_kill_leaves_the_rest_to_the_next_run(tmp_path):
     assert 0 < done <= report.standing <= 150
     assert report.files_out == 150
     assert len(set(tree(out).values())) == 1
-
-
-def test_processes_that_never_start_end_the_run(monkeypatch):
-    monkeypatch.setattr("clamp3.data.file_conversion.pool._serve", end_at_once)
-    with pytest.raises(DataError, match=r"before their first file .*exit status 3"):
-        list(run_in_processes(obey, [("value", 1)], workers=2, seconds=30))

@@ -6,12 +6,7 @@ bytes.
 """
 
 import logging
-import multiprocessing
-import os
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -28,13 +23,14 @@ from clamp3.data.demo_corpus.music21_corpus import (
 from clamp3.data.demo_corpus.pdmx_table import pdmx_csv
 from clamp3.data.demo_corpus.pieces import Piece, make_piece, same_music
 from clamp3.data.splits import split_of
-from clamp3.errors import ConfigError
+from clamp3.errors import ConfigError, DataError, FormatError
 from clamp3.files import atomic_path, write_jsonl, write_text
 from clamp3.logs import progress
+from clamp3.processes import run_in_processes
 
 _log = logging.getLogger(__name__)
-
-Make = Callable[[Iterable[Source]], Iterable[Piece | str]]
+_WORTH_PROCESSES = 16  # pieces: fewer are made before a process has loaded music21
+_SECONDS_PER_PIECE = 300  # a few on the slowest machine
 
 
 def build_demo_corpus(
@@ -50,8 +46,7 @@ def build_demo_corpus(
     the test split would make the test too easy. The number of `workers` (processes) changes
     nothing but the time. Raises ConfigError where music21 has fewer pieces than `corpus` asks for.
     """
-    with _workers(workers, seed) as make:
-        pieces = _choose_pieces(corpus, seed, make)
+    pieces = _choose_pieces(corpus, seed, workers)
     held_out = [piece for piece in pieces if split_of(piece.piece_id, splits, seed) == "test"]
     leadsheets = [wikimt_x_row(piece) for piece in held_out]
     for kind in ("mxl", "mid"):
@@ -76,7 +71,7 @@ def _write_files(folder: Path, files: dict[str, bytes]) -> None:
             path.write_bytes(content)
 
 
-def _choose_pieces(corpus: CorpusConfig, seed: int, make: Make) -> list[Piece]:
+def _choose_pieces(corpus: CorpusConfig, seed: int, workers: int) -> list[Piece]:
     """The pieces asked for, by name."""
     chosen: list[Piece] = []
     titles: set[str] = set()
@@ -89,12 +84,25 @@ def _choose_pieces(corpus: CorpusConfig, seed: int, make: Make) -> list[Piece]:
         enough = len(chosen) + wanted
         waiting = _one_per_title(sources(seed), titles)
         while batch := list(islice(waiting, enough - len(chosen))):
-            made = progress(make(batch), name.replace("_", " "), total=len(batch))
-            _take_new(made, chosen)
+            _take_new(_make(batch, name, seed, workers), chosen)
         if len(chosen) < enough:
             found = wanted - (enough - len(chosen))
             raise ConfigError(f"corpus.{name}: {wanted}, but music21 has only {found} fit for use")
     return sorted(chosen, key=lambda piece: piece.name)
+
+
+def _make(sources: list[Source], name: str, seed: int, workers: int) -> list[Piece | str]:
+    """What becomes of each source, in order."""
+    task = partial(make_piece, seed=seed)
+    if workers > 1 and len(sources) >= _WORTH_PROCESSES:
+        made = run_in_processes(task, sources, workers=workers, seconds=_SECONDS_PER_PIECE)
+    else:
+        made = enumerate(map(task, sources))
+    by_index = dict(progress(made, name.replace("_", " "), total=len(sources)))
+    for index, error in by_index.items():
+        if isinstance(error, FormatError):
+            raise DataError(f"{sources[index].key} of music21: {error}")
+    return [by_index[index] for index in range(len(sources))]
 
 
 def _one_per_title(sources: list[Source], titles: set[str]) -> Iterator[Source]:
@@ -113,23 +121,3 @@ def _take_new(made: Iterable[Piece | str], chosen: list[Piece]) -> None:
             _log.info("left out: %s: the music of %s", piece.source.key, twin.source.key)
         else:
             chosen.append(piece)
-
-
-@contextmanager
-def _workers(count: int, seed: int) -> Iterator[Make]:
-    """A map of `make_piece` over sources, in order."""
-    task = partial(make_piece, seed=seed)
-    if count <= 1:
-        yield partial(map, task)
-        return
-    # Spawned, because this process has threads, and a fork may inherit their locks.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
-        yield partial(pool.map, task, chunksize=4)
-
-
-def _end_with_parent() -> None:
-    """End this worker when the process that started it is gone, however that ended."""
-    parent = multiprocessing.parent_process()
-    watcher = threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True)
-    watcher.start()

@@ -4,7 +4,6 @@
     naming    what each output is called
     ledger    what was written before, so that only the rest is done
     jobs      one file: read, converted, written as a draft
-    pool      processes that a hanging or dying file cannot stop
     report    the balance, and the tables of what is not out
     running   all of it together
     forms     which form can be made of which, and how

@@ -13,7 +13,6 @@ from clamp3.data.file_conversion.jobs import Job, Order, Outcome, OutputError, d
 from clamp3.data.file_conversion.ledger import Ledger, Record
 from clamp3.data.file_conversion.listing import Listing, Refusal, list_files
 from clamp3.data.file_conversion.naming import output_names
-from clamp3.data.file_conversion.pool import cpu_count, run_in_processes
 from clamp3.data.file_conversion.report import (
     REJECTED,
     SKIPPED,
@@ -23,6 +22,7 @@ from clamp3.data.file_conversion.report import (
 )
 from clamp3.errors import ConfigError, DataError, FormatError
 from clamp3.logs import progress
+from clamp3.processes import cpu_count, run_in_processes
 
 BOOKS = ".clamp3-convert"
 _BATCH_FILES = 64

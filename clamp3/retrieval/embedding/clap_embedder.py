@@ -21,6 +21,7 @@ from clamp3.retrieval.embedding.clap_engine import (
     ClapEngine,
 )
 from clamp3.retrieval.embedding.files import SourceEmbedder
+from clamp3.retrieval.embedding.inputs import mean_of_channels
 from clamp3.retrieval.embedding.outputs import Making
 from clamp3.retrieval.embedding.segments import best_device
 from clamp3.retrieval.embedding.sources import Source, read_piece
@@ -112,8 +113,7 @@ class ClapEmbedder(SourceEmbedder):
         if isinstance(recording, np.ndarray):
             if sample_rate_hz is None:
                 raise ConfigError("recording: a waveform needs its sample_rate_hz")
-            mono = recording if recording.ndim < 2 else recording.mean(axis=0)
-            return self.embed_audio(mono, sample_rate_hz)[0]
+            return self.embed_audio(mean_of_channels(recording), sample_rate_hz)[0]
         self.engine.check("audio")
         piece = Chunked.read(recording, self._plan, self.sample_rate_hz)
         return self.engine.recordings([piece])[0]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from clamp3.data.file_conversion.pool import cpu_count
 from clamp3.errors import ConfigError
+from clamp3.processes import cpu_count
 from clamp3.retrieval.embedding.embedder import Embedder
 from clamp3.retrieval.embedding.files import Rejects
 from clamp3.retrieval.embedding.npy_output import NpyOutput

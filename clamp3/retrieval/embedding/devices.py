@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
-from clamp3.data.file_conversion.pool import cpu_count
 from clamp3.errors import ConfigError
+from clamp3.processes import cpu_count
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")

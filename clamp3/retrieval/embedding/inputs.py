@@ -123,5 +123,15 @@ def _recording(values: np.ndarray, sample_rate_hz: int | None) -> Recording:
             f"a waveform of {values.dtype} and shape {list(values.shape)}; expected floats of full "
             "scale 1, [samples] or [channels, samples]",
         )
-    mono = values if values.ndim == 1 else values.mean(axis=0)
-    return Recording.of(mono, sample_rate_hz)
+    return Recording.of(mean_of_channels(values), sample_rate_hz)
+
+
+def mean_of_channels(values: np.ndarray) -> np.ndarray:
+    """[S] of a waveform [S] or [channels, S]. Raises FormatError where it lies the other way."""
+    if values.ndim == 2 and len(values) > values.shape[1]:
+        raise FormatError(
+            "bad_waveform",
+            f"a waveform of shape {list(values.shape)}: expected [channels, samples], which is the "
+            "transpose of what soundfile reads",
+        )
+    return values if values.ndim < 2 else values.mean(axis=0)

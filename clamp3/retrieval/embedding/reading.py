@@ -11,12 +11,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from clamp3.data.file_conversion.pool import run_in_processes
 from clamp3.errors import FormatError
 from clamp3.files import sha256_of
 from clamp3.formats.audio import Recording
 from clamp3.formats.images import Picture
 from clamp3.formats.patches import encode_patches
+from clamp3.processes import run_in_processes
 from clamp3.retrieval.embedding.sources import Source, attempt, read_piece
 from clamp3.retrieval.features.rows import FrontEnd
 

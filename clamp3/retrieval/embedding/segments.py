@@ -293,7 +293,8 @@ def _checked_features(piece: np.ndarray, width: int) -> torch.Tensor:
         )
     if not piece.size:
         raise FormatError("bad_features", "features without a single frame")
-    features = np.ascontiguousarray(piece, dtype=np.float32)
+    with np.errstate(over="ignore"):  # told by what comes of it
+        features = np.ascontiguousarray(piece, dtype=np.float32)
     if not np.isfinite(features).all():
         raise FormatError("bad_features", "features hold NaN or infinity")
     return torch.from_numpy(features)

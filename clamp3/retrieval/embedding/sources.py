@@ -72,7 +72,7 @@ def find_sources(given: Sequence[Path]) -> tuple[list[Source], list[tuple[str, F
 
     Raises ConfigError for an argument that does not exist.
     """
-    base = _shared_folder(given)
+    base = _shared_folder(given) if given else Path()
     found: dict[Path, Source] = {}
     refused: dict[Path, tuple[str, FormatError]] = {}
     passed: Counter[str] = Counter()
@@ -221,7 +221,7 @@ def _read_features(path: Path) -> np.ndarray:
     if features.ndim < 2:
         shape = list(features.shape)
         raise FormatError("bad_features", f"an array of shape {shape}, expected [frames, width]")
-    if features.ndim > 2 and features[..., 0, 0].size > 1:
+    if np.prod(features.shape[:-2]) > 1:
         log.warning(
             "%s: features of shape %s are read as one sequence of all their layers; was the mean "
             "over the layers forgotten (--mean_features)?",

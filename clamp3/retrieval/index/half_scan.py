@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import torch
 
-from clamp3.data.file_conversion.pool import cpu_count
+from clamp3.processes import cpu_count
 
 SMALLEST_NORMAL = np.float16(2.0**-14)
 # A float16's bits, moved to where float32 has them, are 2**-112 of its value.

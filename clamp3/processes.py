@@ -82,7 +82,9 @@ def _bury(
     deaths[_START] = 0 if worker.ready else deaths[_START] + 1
     if deaths[_START] >= _STARTS:
         how = worker.how_it_ended()
-        raise DataError(f"worker processes end before their first file (the last by {how})")
+        raise DataError(
+            f"worker processes end before their first input (the last by {how}); out of memory?"
+        )
     if worker.ready and worker.in_hand:
         index = worker.in_hand.popleft()
         deaths[index] += 1
