@@ -18,7 +18,7 @@ import sys
 
 # What memory that cannot be had is called by those who have no error of its own for it.
 _NO_MEMORY = re.compile(
-    r"(?i)out of memory|allocate memory|not enough memory|os error 12|bad_alloc"
+    r"(?i)out of memory|allocate memory|alloc of size|not enough memory|os error 12|bad_alloc"
     r"|failed to map segment|without (setting an )?exception"
     r"|(start new|launch worker) thread|could not create a primitive"
 )

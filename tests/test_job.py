@@ -95,6 +95,7 @@ def test_a_users_error_is_one_line_in_screen_and_log(tmp_path):
             "out of memory (a.parquet: not a readable Parquet file",
         ),
         ("raise RuntimeError('[x.cpp:8] can\\'t allocate memory: 8 bytes')", "out of memory"),
+        ("raise RuntimeError('realloc of size 512 failed')", "out of memory (realloc of size"),
     ],
 )
 def test_a_fault_of_the_machine_is_one_line_in_screen_and_log(tmp_path, code, told):
