@@ -5,6 +5,7 @@ import json
 import logging
 import pickle
 import shutil
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from clamp3.errors import DataError
 from clamp3.files import WAIT_SECONDS, alone_in, atomic_path
 
 log = logging.getLogger(__name__)
+_DAMAGED = (RuntimeError, ValueError, pickle.UnpicklingError, EOFError, OSError, zipfile.BadZipFile)
 
 
 class ResumeFolder:
@@ -33,9 +35,12 @@ class ResumeFolder:
         if not self.file.exists():
             return None
         try:
+            with zipfile.ZipFile(self.file) as parts:
+                if damaged := parts.testzip():  # torch does not look at the checksums it writes
+                    raise zipfile.BadZipFile(f"checksum of {damaged}")
             saved = torch.load(self.file, map_location="cpu", weights_only=True)
             key, state = saved["key"], saved["state"]
-        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, OSError) as error:
+        except (*_DAMAGED, KeyError) as error:
             raise DataError(
                 f"{self.file}: not a readable training state ({type(error).__name__}); delete "
                 f"{self.folder} to begin this training again"

@@ -32,6 +32,16 @@ def test_a_damaged_state_says_what_to_do(tmp_path, content):
         folder.load()
 
 
+def test_a_flipped_bit_in_a_saved_state_is_found(tmp_path):
+    folder = ResumeFolder(tmp_path, "key")
+    folder.save({"weights": torch.full((1000,), 7.0)})
+    content = bytearray(folder.file.read_bytes())
+    content[content.index(b"\0\0\xe0\x40" * 8) + 18] ^= 1  # 7.0 as float32
+    folder.file.write_bytes(content)
+    with pytest.raises(DataError, match=r"not a readable training state.*delete"):
+        folder.load()
+
+
 def test_drafts_of_a_killed_process_are_cleared(tmp_path):
     draft = tmp_path / ".state.pt.abc"
     draft.mkdir()

@@ -52,4 +52,4 @@ rule write_report:
         code=stage_code("report"),
     shell:
         "exec python workflow/scripts/write_report.py --params {params.cfg:q} --data data"
-        " --results results --out {output:q} --log {log:q}"
+        " --results results --needed {input:q} --out {output:q} --log {log:q}"

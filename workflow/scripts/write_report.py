@@ -14,4 +14,5 @@ if __name__ == "__main__":
             job.path("out"),
             job.section("report", ReportConfig),
             params=json.loads(job.text("params")),
+            needed=job.paths("needed"),
         )

@@ -138,11 +138,13 @@ def _load_published(
     tokenizer: str | Path | None,
 ) -> LoadedClap:
     folder = model_folder(source)
+    described = (folder / "config.json").exists()
+    if described:
+        read_settings(folder)  # says what is wrong with it, if anything is
     if not is_published(folder):
-        if (folder / "config.json").exists():
-            read_settings(folder)  # says what is wrong with it, if anything is
         raise CheckpointError(
             f"{source}: neither a CLAP-MusicGen of this package nor the original's CLAPModel"
+            + ("" if described else "; there is no config.json")
         )
     model = read_published_clap(folder)
     wanted = wanted_towers(source, model.towers, towers)

@@ -102,12 +102,24 @@ def code_parts(
             rows += len(found)
             kept = resume / _digest(_content(found), how)
             tables[part], rejects[part] = kept / "codes.parquet", kept / "rejected.parquet"
-            if not tables[part].exists():
+            if not (_is_whole(tables[part]) and _is_whole(rejects[part])):
                 coder.write(found, tables[part], rejects[part])
         _close(list(tables.values()), list(rejects.values()), rows, settings)
         finished = {part.name: table for part, table in tables.items()}
         finished |= {f"rejected-{part.name}": table for part, table in rejects.items()}
         _gather(finished, folder, len(parts), resume)
+
+
+def _is_whole(table: Path) -> bool:
+    """Whether a run before has left this table; one that is damaged is made again."""
+    if not table.exists():
+        return False
+    try:
+        read_table(table)
+    except DataError as error:
+        log.warning("%s; made again", error)
+        return False
+    return True
 
 
 def _gather(finished: Mapping[str, Path], folder: Path, parts: int, resume: Path) -> None:
@@ -244,7 +256,7 @@ def pool_parts(
     done = {part: resume / f"{_digest(sha256_of(part), how)}.parquet" for part in codes}
     with alone_in(resume):
         for part in progress(list(codes), "states"):
-            if not done[part].exists():
+            if not _is_whole(done[part]):
                 _pool(part, done[part], tower, how)
         _gather({part.name: table for part, table in done.items()}, folder, len(codes), resume)
 

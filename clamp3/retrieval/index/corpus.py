@@ -13,7 +13,7 @@ from clamp3.data.store import Store
 from clamp3.files import read_table, write_json, write_table
 from clamp3.retrieval.embedding.collection import embed_model
 from clamp3.retrieval.embedding.segments import cpu_threads
-from clamp3.retrieval.features.recordings import RecordingFolder
+from clamp3.retrieval.features.recordings import DESCRIPTION, RecordingFolder, read_renderer
 from clamp3.retrieval.index.ann import AnnSettings
 from clamp3.retrieval.index.piece_writer import ABC, AUDIO, MIDI, SCHEMA, TITLE, inside
 from clamp3.retrieval.index.reader import open_index
@@ -112,21 +112,28 @@ def _pieces(corpus: Corpus) -> tuple[pa.Table, pa.Table]:
     table = read_table(corpus.catalog, [ID, "collection", "mid_path", *COLUMNS])
     table = table.filter(pa.compute.equal(table["collection"], COLLECTION))
     scores = Store(corpus.scores)
+    for folder in map(Path, corpus.recordings):
+        if (folder / DESCRIPTION).exists():
+            read_renderer(folder)  # refuses a folder that has lost some
     sounds = [
         RecordingFolder(folder, by_name=not corpus.are_rendered) for folder in corpus.recordings
     ]
     folders = [path.resolve() for path in corpus.folders]
     kinds = [table.schema.field(column) for column in (ID, *COLUMNS)]
     schema = pa.schema([*kinds, *(pa.field(fact, pa.string()) for fact in FACTS)])
-    shown, known = [SCHEMA.empty_table()], [schema.empty_table()]
+    shown, known, lost = [SCHEMA.empty_table()], [schema.empty_table()], []
     for start in range(0, len(table), ROWS_AT_ONCE):
         pieces, facts = [], []
         for row in table.slice(start, ROWS_AT_ONCE).to_pylist():
             abc = str(scores.get(row[ID])) if row[ID] in scores else None
             pieces.append(_shown(row, abc, sounds, folders))
+            if row["mid_path"] and not pieces[-1][MIDI]:
+                lost.append(row["mid_path"])
             facts.append({name: row[name] for name in (ID, *COLUMNS)} | score_facts(abc or ""))
         shown.append(pa.Table.from_pylist(pieces, SCHEMA))
         known.append(pa.Table.from_pylist(facts, schema))
+    if lost:
+        log.warning("%d MIDI files cannot be played, such as %s: not there", len(lost), lost[0])
     return pa.concat_tables(shown), pa.concat_tables(known)
 
 

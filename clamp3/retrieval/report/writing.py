@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import yaml
@@ -35,13 +35,15 @@ def write_report(
     settings: ReportConfig,
     *,
     params: dict | None = None,
+    needed: Iterable[Path] = (),
     root: Path = Path("."),
 ) -> None:
     """Write the page; equal inputs give equal bytes.
 
     `data` and `results`: the folders that the pipeline fills. `params`: parameters to show.
     `root`: what the manifests' paths are relative to. A section whose files are not there is left
-    out, so a part of the pipeline can be looked at too; what is damaged raises DataError.
+    out, so a part of the pipeline can be looked at too; what is damaged raises DataError, and so
+    does a file that is `needed` and not there.
     """
     evaluation = _evaluation(results, "clamp3")
     comparison = _evaluation(results, "comparison")
@@ -69,6 +71,8 @@ def write_report(
         _of_file(summaries_section, data / "summaries" / "summaries.json"),
         _parameters(params),
     ]
+    if gone := next((path for path in needed if not path.exists()), None):
+        raise DataError(f"{gone}: no such file; was it moved or deleted? Run the same again")
     write_text(out, page(TITLE, *parts))
 
 

@@ -220,7 +220,10 @@ def test_a_part_without_a_folder_is_told(folder, tmp_path):
         _extract(folder, tmp_path / "part.parquet", tmp_path / "c")
 
 
-def test_parts_are_pooled_into_a_folder_and_a_killed_run_goes_on(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_parts_are_pooled_into_a_folder_and_a_killed_run_goes_on(
+    folder, tmp_path, monkeypatch, is_damaged
+):
     parts = [tmp_path / f"part-0000{number}-of-00002.parquet" for number in (0, 1)]
     for number, part in enumerate(parts):
         _extract(folder, _part(tmp_path, {number: chord(500, number, 0.6)}), part)
@@ -240,8 +243,11 @@ def test_parts_are_pooled_into_a_folder_and_a_killed_run_goes_on(folder, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         pool()
     assert not (tmp_path / "states").exists()
+    if is_damaged:
+        (kept,) = (tmp_path / "resume").glob("*.parquet")
+        kept.write_bytes(b"")
     pool()  # the second part alone
-    assert len(made) == 3
+    assert len(made) == (4 if is_damaged else 3)
     tables, rejected = listed_parts(tmp_path / "states/parts.tsv")
     assert (tables, rejected) == ([tmp_path / "states" / part.name for part in parts], [])
     assert sorted(Store(tables).get("x/1").shape) == [1, 64]
@@ -250,7 +256,8 @@ def test_parts_are_pooled_into_a_folder_and_a_killed_run_goes_on(folder, tmp_pat
     assert not (tmp_path / "resume").exists()
 
 
-def test_codes_of_all_parts_go_on_where_they_were_killed(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("damaged", [None, "codes.parquet", "rejected.parquet"])
+def test_codes_of_all_parts_go_on_where_they_were_killed(folder, tmp_path, monkeypatch, damaged):
     chosen = settings(folder, max_rejected_share=0.5)
     parts = {}
     for number in range(2):
@@ -279,8 +286,12 @@ def test_codes_of_all_parts_go_on_where_they_were_killed(folder, tmp_path, monke
     with pytest.raises(KeyboardInterrupt):
         code()
     assert not (tmp_path / "codes").exists()
+    if damaged:
+        (finished,) = resume.rglob("codes.parquet")
+        kept = finished.with_name(damaged)
+        kept.write_bytes(kept.read_bytes()[:-1] + b"?")
     code()
-    assert len(made) == 3  # the first part is not coded again
+    assert len(made) == (4 if damaged else 3)  # the first part is coded again only if it has to be
     tables, rejected = listed_parts(tmp_path / "codes/parts.tsv")
     assert [row.id for row in read_rejected(rejected)] == ["x/bad-0", "x/bad-1"]
     for part, table in zip(parts, tables, strict=True):

@@ -1,6 +1,7 @@
 """The pipeline's index of the whole corpus."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,8 +102,11 @@ def test_it_holds_every_piece_with_what_is_known_of_it(workplace: Workplace, cor
     assert len(index_map("index")) == 28
 
 
-def test_what_there_is_of_a_piece_can_be_shown_and_played(workplace: Workplace, corpus: Corpus):
+def test_what_there_is_of_a_piece_can_be_shown_and_played(
+    workplace: Workplace, corpus: Corpus, caplog: pytest.LogCaptureFixture
+):
     pieces = open_pieces(make(workplace, corpus, "index"))
+    assert re.search(r"\d+ MIDI files cannot be played, such as data/demo/mid/\d/\d+", caplog.text)
     formats = {n: pieces.describe(f"pdmx/Qm{n}")["formats"] for n in (0, 1, 2, 9)}
     assert formats == {0: ["midi"], 1: ["abc", "midi"], 2: ["midi", "audio"], 9: []}
     assert pieces.abc("pdmx/Qm1") == TUNE
@@ -119,6 +123,13 @@ def test_made_again_it_is_the_same_byte_by_byte(workplace: Workplace, corpus: Co
     facts = json.loads(Path("index.json").read_text())["approximate"][0]
     assert facts["recall"] >= 0.9
     assert (facts["asked"], facts["count"]) == ("text.parquet", 10)
+
+
+def test_rendered_recordings_that_are_gone_are_missed(workplace: Workplace, corpus: Corpus):
+    told = {"renderer": None, "recordings": 2}
+    (Path(corpus.recordings[0]) / "renderer.json").write_text(json.dumps(told))
+    with pytest.raises(DataError, match=r"holds 1 recordings, renderer\.json says 2"):
+        make(workplace, corpus, "index")
 
 
 def test_recordings_of_ones_own_are_found_by_name(workplace: Workplace, corpus: Corpus):

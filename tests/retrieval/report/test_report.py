@@ -184,6 +184,13 @@ def test_parts_of_a_pipeline_can_be_looked_at(tmp_path: Path):
     assert len(found.all("h1")) == 1
 
 
+def test_what_is_needed_and_not_there_is_named(tmp_path: Path):
+    places = (tmp_path / "data", tmp_path / "results", tmp_path / "r.html")
+    with pytest.raises(DataError, match=r"counts\.json: no such file"):
+        write_report(*places, SETTINGS, needed=[tmp_path, tmp_path / "data/counts.json"])
+    assert not places[2].exists()
+
+
 def test_a_broken_table_of_figures_is_named(finished: Workplace):
     (finished.root / "results/metrics/m3.tsv").write_text("a\tb\n1\t2\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"m3\.tsv: not a table of training figures"):
