@@ -84,6 +84,8 @@ def _read_table(
     path: Path, columns: list[str], note_broken: Callable[[pa.csv.InvalidRow], str]
 ) -> pa.Table:
     data = path.read_bytes()
+    if not data.endswith(b"\n"):
+        data += b"\n"  # names of columns alone are no table otherwise
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:

@@ -13,7 +13,7 @@ from clamp3.data.raw_files.addresses import local_path
 from clamp3.data.raw_files.reading import RawFiles
 from clamp3.data.rejected import Rejected
 from clamp3.data.sources import Parsed, distinct
-from clamp3.files import atomic_path, write_jsonl, write_text
+from clamp3.files import atomic_path, refuse_others_files, write_jsonl, write_text
 
 _MUSIC = ("mxl_path", "mid_path", "audio_path")
 _TEXTS = ("background", "analysis", "description", "scene")
@@ -32,7 +32,8 @@ def export_data_set(
         rejected.tsv     what could not be used, and why
 
     `clamp3 embed` reads both folders, `clamp3 evaluate` pairs them by name, `clamp3 classify` takes
-    the labels. `layout`: one of clamp3.config.LAYOUTS, or m4_rag. Raises DataError as readers do.
+    the labels. `layout`: one of clamp3.config.LAYOUTS, or m4_rag. Raises DataError as readers do,
+    StorageError where music/ or texts/ is there and not from an earlier call.
     """
     out = Path(out)
     if layout == M4_RAG:
@@ -40,6 +41,8 @@ def export_data_set(
         out.mkdir(parents=True, exist_ok=True)
         write_jsonl(out / "manifest.jsonl", parsed.columns.get("line", []))
     else:
+        for folder in ("music", "texts"):
+            refuse_others_files(out / folder, out / "pieces.jsonl")
         with RawFiles() as files:
             parsed = read_layout(layout, path, check_files=check_files, sizes_of=files.sizes)
             out.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,5 @@
 """Text–music pairs: what manifests say of one piece, put together."""
 
-import json
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 
 from clamp3.data.manifests import placed_lines, read_line
 from clamp3.data.raw_files.places import LocalBytes
+from clamp3.data.sources import JSON
 from clamp3.errors import DataError, StorageError
 
 Seen = TypeVar("Seen")
@@ -158,7 +158,7 @@ class _Lines:
             raise DataError(
                 f"{manifest.name}: changed while it is in use; run the same command again"
             )
-        return _pair(read_line(json.loads(data.decode("utf-8-sig"))))
+        return _pair(read_line(JSON.decode(data.decode("utf-8-sig"))))
 
 
 def _pair(line: dict) -> Pair:

@@ -35,6 +35,7 @@ _NUMBERS = ("notes_per_bar", "rating")
 _REQUIRED = ("path", "mxl", *_TEXTS, "genres", "tags", "tracks", *_COUNTS, *_NUMBERS)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _LARGEST_NUMBER = 1e9
+_MISSING = ("", "NA", "nan", "NaN")  # also as pandas writes them
 
 Reader = Callable[[str], object]  # raises ValueError for a bad cell
 Columns = dict[str, list]
@@ -136,7 +137,7 @@ def _read_distinct(cells: list[str], reader: Reader) -> tuple[list, dict[int, st
         try:
             if "\0" in cell:
                 raise ValueError(f"{cell!r} is not UTF-8 where \\x00 stands")
-            if cell.strip() not in ("", "NA"):
+            if cell.strip() not in _MISSING:
                 value = reader(cell.strip())
         except ValueError as error:
             bad[code] = str(error)

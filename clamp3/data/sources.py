@@ -15,6 +15,8 @@ from clamp3.errors import DataError, FormatError
 
 STAGE = "parse"
 _LINE_ENDS = ("\n", "\r")
+# NaN is how pandas writes what is missing.
+JSON = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))
 _PATHS_A_TASK = 2000
 _STAT_THREADS = 8  # a network file system answers many at once
 
@@ -158,7 +160,7 @@ def placed_json_lines(path: Path) -> Iterator[PlacedLine]:
 def _json_object(line: str) -> dict | str:
     try:
         line.encode("utf-8")
-        row = json.loads(line)
+        row = JSON.decode(line)
         if "\\ud" in line.lower():  # half of a surrogate pair is no text that can be written
             json.dumps(row, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:

@@ -8,6 +8,7 @@ are the MusicXML files of Wikifonia called `<artist> - <title>.mxl`. wikimt-x-pu
 import re
 from functools import partial
 from pathlib import Path
+from unicodedata import normalize
 
 from clamp3.data.music_folders import NamedFiles
 from clamp3.data.raw_files.addresses import below
@@ -56,7 +57,8 @@ def parse_wikimt(
 
 
 def _key(name: str) -> str:
-    return " ".join(_UNFIT.sub("_", name).casefold().split())
+    """Equal for one name in capitals or not, with accents as one character or two."""
+    return " ".join(normalize("NFC", _UNFIT.sub("_", name).casefold()).split())
 
 
 def _name_of(collection: str, line: dict) -> str:

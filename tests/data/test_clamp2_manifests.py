@@ -87,7 +87,7 @@ SUMMARY = st.fixed_dictionaries(
     {}, optional={"language": TEXT | st.none(), "summary": TEXT | st.none()}
 )
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
     lambda each: st.lists(each, max_size=3) | st.dictionaries(TEXT, each, max_size=3),
     max_leaves=5,
 )

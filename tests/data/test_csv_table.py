@@ -32,7 +32,7 @@ def test_rows_have_the_numbers_of_a_spreadsheet(tmp_path):
 
 @pytest.mark.parametrize("text", ["a,b,c\n", "a,b,c\n\n\n", "a,b,c"])
 def test_a_table_without_rows(tmp_path, text):
-    cells = read(tmp_path, text + "\n")
+    cells = read(tmp_path, text)
     assert rows_of(cells) == []
     assert cells.numbers == cells.broken == []
 

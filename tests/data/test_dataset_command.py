@@ -96,6 +96,16 @@ def test_faulty_calls_are_one_line(tmp_path):
     assert run("nothing", "x", "--out", "y").exit_code == 2
 
 
+def test_a_folder_of_the_user_is_not_replaced(tmp_path):
+    put(tmp_path, "music/jazz/a.mid", b"MThd")
+    done = run("labelled_performances", tmp_path / "music", "--out", tmp_path)
+    assert done.exit_code == 1
+    assert "holds files that were not written by this program" in done.output
+    assert (tmp_path / "music/jazz/a.mid").is_file()
+    words = ["labelled_performances", tmp_path / "music", "--out", tmp_path / "b"]
+    assert [run(*words).exit_code for _ in range(2)] == [0, 0]  # what an earlier call wrote is
+
+
 @pytest.mark.parametrize("name", ["song_describer", "midicaps"])
 def test_music_out_of_an_archive_is_there(tmp_path, name):
     sample = SAMPLES[name](tmp_path / "data")

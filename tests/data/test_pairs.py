@@ -54,6 +54,12 @@ def test_what_one_line_lacks_another_may_say(tmp_path):
     assert (texts["title"], texts["tags"]) == ("a", ["jig"])
 
 
+def test_numbers_that_are_none_stand_for_what_is_missing(tmp_path):
+    line = _line(1, "abc", title=float("nan"), genres=["jig", float("nan")])
+    pair = load_pairs([_manifest(tmp_path, "one", [line])])[0]
+    assert (pair.texts["title"], pair.texts["genres"]) == (None, ["jig"])
+
+
 def test_contradictions_name_manifest_piece_and_field(tmp_path):
     first = _manifest(tmp_path, "one", [_line(1, "abc", title="a")])
     second = _manifest(tmp_path, "two", [_line(1, "mtf", title="b")])

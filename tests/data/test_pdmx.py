@@ -69,6 +69,13 @@ def test_a_full_row(parse):
     assert texts[3] == "Music for worship."
 
 
+@pytest.mark.parametrize("missing", ["NA", "", "nan", "NaN"])
+def test_missing_values_in_any_spelling(parse, missing):
+    piece = only(parse([titled("Qm1", song_name=missing, rating=missing, tracks=missing)]))
+    assert piece["text"] == "Title: Air"
+    assert piece["rating"] is None
+
+
 def test_a_row_with_nothing_but_a_title(parse):
     piece = only(parse([titled("Qm1")]))
     assert piece["title"] == "Air"
@@ -127,7 +134,7 @@ def test_one_file_is_enough(parse, mxl, mid):
         ({"song_length__bars": "-3"}, "bad_value", "song_length.bars"),
         ({"n_tracks": "1e12"}, "bad_value", "n_tracks"),
         ({"notes_per_bar": "inf"}, "bad_value", "notes_per_bar"),
-        ({"rating": "nan"}, "bad_value", "rating"),
+        ({"rating": "inf"}, "bad_value", "rating"),
         ({"license_conflict": "maybe"}, "bad_value", "expected True or False"),
         ({"tracks": "0-200"}, "bad_value", "tracks: 200 is no General MIDI program"),
         ({"tracks": "piano"}, "bad_value", "tracks: 'piano'"),

@@ -152,7 +152,7 @@ def test_names_with_signs_are_names():
 def test_json_lines_tell_bad_lines(tmp_path):
     lines = [b"\xef\xbb\xbf{}", b"", b"{broken", b"[1]", b'{"a": "\xe9"}', b'{"a": "\\ud800"}']
     lines += [b'{"a": ' + b"1" * 5000 + b"}"]
-    lines += [b'{"a": "\\ud83c\\udfb5"}', b'{"a": "\xc3\xa9"}']
+    lines += [b'{"a": "\\ud83c\\udfb5"}', b'{"a": "\xc3\xa9"}', b'{"a": NaN}']
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
     found = dict(json_lines(tmp_path / "a.jsonl"))
     assert found[1] == {}
@@ -163,6 +163,7 @@ def test_json_lines_tell_bad_lines(tmp_path):
     assert "not JSON" in found[7]
     assert found[8] == {"a": "🎵"}
     assert found[9] == {"a": "é"}
+    assert found[10] == {"a": None}
 
 
 def read_piece(piece_id, line):

@@ -22,8 +22,8 @@ from clamp3.data.manifests import read_manifest
 from clamp3.data.summaries.languages import ENGLISH
 from clamp3.data.summaries.ledger import Ledger
 from clamp3.data.summaries.prompt import build_messages
-from clamp3.data.summaries.summarise import summarise
-from clamp3.errors import ConfigError, DataError
+from clamp3.data.summaries.summarise import read_settings, summarise
+from clamp3.errors import ConfigError, DataError, StorageError
 from clamp3.files import write_jsonl, write_table
 
 FAULTS = {
@@ -440,3 +440,10 @@ def test_a_folder_of_files_becomes_one_and_a_rerun_changes_nothing(tmp_path):
     before = [path.read_bytes() for path in files]
     said(*words)
     assert [path.read_bytes() for path in files] == before
+
+
+def test_a_folder_of_the_user_is_not_replaced(tmp_path):
+    put(tmp_path, "json/a.json", json.dumps({"title": "A", "filepaths": []}))
+    with pytest.raises(StorageError, match="files that were not written by this program"):
+        summarise(tmp_path / "json", tmp_path, settings=read_settings(), seed=0)
+    assert [path.name for path in (tmp_path / "json").iterdir()] == ["a.json"]

@@ -47,6 +47,12 @@ def test_scores_are_found_whatever_their_case_and_folder(parse, tmp_path):
     assert (reject.id, reject.kind) == ("wikimt/Johnny Green - Other", "missing_files")
 
 
+def test_scores_are_found_however_their_accents_are_written(parse, tmp_path):
+    score = put(tmp_path, "Beyonce\u0301 - Halo.mxl", "PK")
+    found = parse(LINE | {"artist": "Beyonc\u00e9", "title": "Halo"}, check_files=True)
+    assert found.columns["mxl_path"] == [str(score)]
+
+
 def test_older_copies_hold_the_music(parse):
     parsed = parse(LINE | {"music": LEADSHEET}, check_files=True)
     assert parsed.columns["leadsheet"] == [LEADSHEET]

@@ -254,6 +254,50 @@ def test_field_lines_become_inline_and_comments_go():
     ]
 
 
+def test_voices_named_in_the_header_without_properties_keep_key_and_order():
+    text = "X:1\nL:1/8\nV:1\nV:2\nI:papersize A4\nK:D\n[V:1]abcd|\n[V:2]ABCD|\n"
+    assert interleave_abc(text) == (
+        "L:1/8\nI:papersize A4\nK:D\nV:1 treble \nV:2 treble \n[V:1]abcd|[V:2]ABCD|\n"
+    )
+
+
+def test_comments_behind_declarations_go():
+    text = 'L:1/8\nV:1 name="50% A" % first\nK:C % none\n[V:1]abcd|\n'
+    assert interleave_abc(text) == 'L:1/8\nV:1 nm="50% A"\nK:C\n[V:1]abcd|\n'
+
+
+def test_music_before_the_first_switch_of_voice_is_no_header():
+    assert rows_of("X:1\nK:D\nabcd|\n[V:2]ABCD|\n") == ["[V:1]abcd|[V:2]ABCD|"]
+
+
+def test_bars_of_silence_are_counted():
+    text = 'K:C\nV:1\nabcd|efga|abcd|\nV:2\n"^tacet"\nZ3|]\n'
+    assert rows_of(text) == [
+        '[V:1]abcd|[V:2]"^tacet"Z|',
+        "[V:1]efga|[V:2]Z|",
+        "[V:1]abcd|[V:2]Z|]",
+    ]
+    assert len(rows_of("K:C\nV:1\nabcd|efga|abcd|\nV:2\nZ3\n")) == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A book | of tunes\n\nX:1\nH:History\nand more of it\nK:C\nabcd|efga|\n",
+        "K:C\nabcd|efga|\nw:|la la la la|\n",
+        "K:C\nabcd|ef\\ % goes on\nga|\n",
+        "K:C % no sharps\nabcd|efga|\n",
+        "  % blanks first\nK:C\nabcd|efga|\n",
+        "K:C\nabcd|\n%%begintext\nall | words\n%%endtext\nefga|\n",
+        "K:C\nabcd|\n%%begintext\nno bars\n%%endtext\nefga\n",
+        "K:C\nabcd|efga|\n\nCollected by Ed and Deb\nin a pub\n",
+    ],
+)
+def test_words_around_the_music_go(text):
+    rows = "[V:1]abcd|\n[V:1]efga|\n"
+    assert interleave_abc(text) == f"L:1/8\nK:C\nV:1 treble \n{rows}"
+
+
 @pytest.mark.parametrize(
     ("between", "expected"),
     [
@@ -273,6 +317,7 @@ def test_two_bar_lines_in_a_row_become_one(between, expected):
 def test_unfinished_last_bar_is_closed():
     assert rows_of("K:C\nCDEF|GABc\n") == ["[V:1]CDEF|", "[V:1]GABc|"]
     assert rows_of("K:C\nCDEF") == ["[V:1]CDEF|"]
+    assert rows_of("K:C\nV:1\nC|D\nV:2\nE|F|]\n") == ["[V:1]C|[V:2]E|", "[V:1]D|[V:2]F|]"]
 
 
 def test_implied_unit_length_is_said():
@@ -286,6 +331,7 @@ def test_clef_of_the_key_line_is_the_voices_clef():
 
 def test_line_that_starts_with_a_note_and_a_repeat_is_music():
     assert rows_of("K:C\nCDE\nC:|\nD4|]\n") == ["[V:1]CDEC:|", "[V:1]D4|]"]
+    assert rows_of("K:C\nCDE\nC::D4|]\n") == ["[V:1]CDEC::", "[V:1]D4|]"]
 
 
 @pytest.mark.parametrize(

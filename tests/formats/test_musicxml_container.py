@@ -61,6 +61,19 @@ def test_container_names_the_score():
     assert "\n E2 |" in musicxml_to_abc(data)
 
 
+@pytest.mark.parametrize("path", ["music\\second.xml", "/music/second.xml"])
+def test_container_with_other_slashes_names_the_score(path):
+    for slash in "/\\":
+        data = archive(
+            **{
+                f"META-INF{slash}container.xml": CONTAINER.format(path=path),
+                "first.xml": score(step="D"),
+                f"music{slash}second.xml": score(step="E"),
+            }
+        )
+        assert "\n E2 |" in musicxml_to_abc(data)
+
+
 @pytest.mark.parametrize("name", ["tune.xml", "tune.musicxml", "TUNE.XML", "a/b.musicxml"])
 def test_without_container_the_first_score_is_taken(name):
     data = archive(**{"META-INF/x.xml": "<x/>", "__MACOSX/._t.xml": "?", name: score()})
@@ -208,7 +221,8 @@ def test_archives_of_other_methods_are_refused():
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (b"", "malformed_xml"),
+        (b"", "empty_file"),
+        (b" \r\n", "empty_file"),
         (b"just words", "malformed_xml"),
         (b"<score-partwise><part>", "malformed_xml"),
         (b"<score-partwise>&undefined;</score-partwise>", "malformed_xml"),

@@ -33,7 +33,13 @@ from clamp3.data.summaries.ledger import Cost, Ledger
 from clamp3.data.summaries.pieces import STAGE, Piece, read_pieces
 from clamp3.data.summaries.reply import Summaries
 from clamp3.errors import ConfigError, FormatError
-from clamp3.files import atomic_path, write_json, write_jsonl, write_table
+from clamp3.files import (
+    atomic_path,
+    refuse_others_files,
+    write_json,
+    write_jsonl,
+    write_table,
+)
 from clamp3.logs import progress
 
 log = logging.getLogger(__name__)
@@ -90,10 +96,12 @@ def summarise(
     Killed at any moment, the same call goes on: what was answered is not asked again. The other
     files are written when all pieces have a verdict.
 
-    Raises DataError and ConfigError as reading, asking and `close_step` do.
+    Raises DataError and ConfigError as reading, asking and `close_step` do, StorageError where
+    out/json is there and not from an earlier call.
     """
-    found = read_pieces(source)
     out = Path(out)
+    refuse_others_files(out / "json", out / "summaries.parquet")
+    found = read_pieces(source)
     rejected, accepted, spent = list(found.rejected), {}, Cost()
     if settings.writer == "template":
         _collect(_from_templates(found.found, settings, seed), len(found.found), accepted, rejected)

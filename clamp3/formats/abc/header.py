@@ -2,7 +2,7 @@
 
 import re
 
-from clamp3.formats.abc.lines import FIELD, clean_quotes
+from clamp3.formats.abc.lines import FIELD, clean_quotes, without_comment
 
 _METRE = re.compile(r"M:\s*(\d{1,9})\s*/\s*(\d{1,9})")
 _KEY_CLEF = re.compile(r"K:.*\b((?:treble|bass|alto|tenor|perc)\S*)")
@@ -18,6 +18,8 @@ def plain_header(lines: list[str], numbers: dict[str, str]) -> list[str]:
     """
     out, declared = [], set()
     for line in lines:
+        if "%" in line and line[0] != "%":
+            line = without_comment(line).rstrip() or line
         if line.startswith("V:"):
             name, _, properties = line[2:].strip().partition(" ")
             if not properties or name not in numbers or name in declared:
@@ -29,6 +31,8 @@ def plain_header(lines: list[str], numbers: dict[str, str]) -> list[str]:
             line = f"{keyword} " + _VOICE_NAME.sub(lambda m: numbers.get(m[0], m[0]), rest)
         elif line[0] == "%" or (FIELD.match(line) and line[0] not in _MUSICAL_FIELDS):
             continue
+        elif not FIELD.match(line) and not any(kept.startswith("K:") for kept in out):
+            continue  # words before the tune, or more of its history
         out.append(clean_quotes(line))
     clef = next((m[1] for m in map(_KEY_CLEF.match, out) if m), "treble")
     out += [_declaration(numbers[name], clef) for name in numbers if name not in declared]

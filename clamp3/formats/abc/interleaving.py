@@ -27,7 +27,8 @@ def interleave_abc(text: str, *, limits: Limits = DEFAULT_LIMITS) -> str:
     voices) get the form that a converted score has: voices numbered from 1, each declared in the
     header (`V:1 treble`), only musical header fields. A voice may come in several portions or
     switch inline; field lines between the notes become inline fields; comments and continuation
-    signs go; two bar lines in a row become one; an unfinished last bar is closed with `|`.
+    signs go, so do blocks of text and words behind the tune; two bar lines in a row become one; an
+    unfinished last bar is closed with `|`; of `Z4` come four bars.
     """
     header, voices = read_voices(text, limits)
     columns = [_column(name, voice) for name, voice in voices.items()]

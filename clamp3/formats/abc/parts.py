@@ -30,23 +30,34 @@ def part_lines(lines: list[str]) -> tuple[list[str], dict[str, str]]:
 def _declared_start(lines: list[str]) -> int | None:
     """Index of the line `V:1` that opens the body, None where there is none.
 
-    It is the last one before the first bar: a broken name in the header may look like music.
+    It is the last one before the first bar: a broken name in the header may look like music. One
+    before the key belongs to the header.
     """
-    start = None
+    start, keyed = None, False
     for i, line in enumerate(lines):
         if line.strip() == "V:1":
             start = i
-        elif "|" in line and line[0] != "%" and not FIELD.match(line):
+        elif line.startswith("K:") and not keyed:
+            start, keyed = None, True
+        elif _has_bars(line):
             break
     return start
 
 
+def _has_bars(line: str) -> bool:
+    return "|" in line and line[0] != "%" and not FIELD.match(line)
+
+
 def _tune_start(lines: list[str]) -> int:
     """Index of the first line of music in a tune whose body no line `V:1` opens."""
+    key = None
     for i, line in enumerate(lines):
         if line.startswith("[V:"):
             return i
-    key = next((i for i, line in enumerate(lines) if line.startswith("K:")), None)
+        if key is None and line.startswith("K:"):
+            key = i
+        elif key is not None and _has_bars(line):
+            break
     if key is None:
         raise FormatError(
             "no_voice",

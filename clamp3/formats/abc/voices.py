@@ -10,8 +10,10 @@ from clamp3.formats.abc.silence import sounding_range, without_fields
 from clamp3.formats.limits import DEFAULT_LIMITS, Limits
 
 _BARLINE = re.compile(r"(\|\|:|:\|\||\[\|\||:\|\]|\|\]:|:\[\||\|:|::|:\||\[\||\|\||\|\]|\|)")
+_SILENT_BARS = re.compile(r'((?:"[^"]*"|![^!]*!|\[[A-Za-z]:[^\]]*\]|\s)*)([XZ])([1-9]\d{0,2})')
+_MOST_BARS = 100_000
 _VOLTA = re.compile(r"[0-9,.:-]*")
-_DROPPED = re.compile(r"[XTCWwZ]:(?!\|)|%%MIDI")
+_DROPPED = re.compile(r"w:|[XTCWZ]:(?![|:])|%%MIDI")
 
 
 class Voice(NamedTuple):
@@ -27,6 +29,7 @@ def cut_bars(part: str) -> tuple[Voice, str]:
     """The bars of one voice's text, and what follows the last bar line.
 
     Digits at the start of a bar number an ending (`|1 … :|2 …`) and belong to the bar line before.
+    Bars of silence under one number (`Z4`) are written one by one.
     Bar lines between which nothing stands become one.
     """
     *pieces, tail = _BARLINE.split(part)
@@ -44,13 +47,21 @@ def cut_bars(part: str) -> tuple[Voice, str]:
             elif left:
                 left += volta
         if text:
-            texts.append(text.replace("\n", ""))
-            barlines.append(barline)
+            text = text.replace("\n", "")
+            bars = _bars_of(text) if len(texts) < _MOST_BARS else [text]
+            texts += bars
+            barlines += ["|"] * (len(bars) - 1) + [barline]
         elif barlines:
             barlines[-1] = _join_barlines(barlines[-1], barline)
         else:
             left = _join_barlines(left, barline)
     return Voice(prefix, left, texts, barlines), tail.strip().replace("\n", "")
+
+
+def _bars_of(text: str) -> list[str]:
+    """The bars that a text stands for: as many as it says for `Z4`, one for any other."""
+    found = _SILENT_BARS.fullmatch(text)
+    return [found[1] + found[2], *[found[2]] * (int(found[3]) - 1)] if found else [text]
 
 
 def _join_barlines(first: str, second: str) -> str:
@@ -96,12 +107,14 @@ def _refuse_tunebook(lines: list[str]) -> None:
 
 
 def _cut_voices(parts: dict[str, str]) -> dict[str, Voice]:
-    """The voices by name. An unfinished last bar is closed; one that only some have is left out."""
+    """The voices by name. An unfinished last bar is closed; one too many in some is left out."""
     voices, tails = zip(*map(cut_bars, parts.values()), strict=True)
-    if all(tails):
-        for voice, tail in zip(voices, tails, strict=True):
-            voice.texts.append(tail)
-            voice.barlines.append("|")
+    longest = max(len(voice.texts) for voice in voices)
+    for voice, tail in zip(voices, tails, strict=True):
+        if all(tails) or (tail and len(voice.texts) < longest):
+            bars = _bars_of(tail)
+            voice.texts.extend(bars)
+            voice.barlines.extend("|" * len(bars))
     return dict(zip(parts, voices, strict=True))
 
 

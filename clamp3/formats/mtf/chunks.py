@@ -1,6 +1,6 @@
 """The chunks of a MIDI file: its header and its tracks, and which faults of theirs are forgiven.
 
-Where mido reads a file, the tracks are those that mido reads.
+Where mido reads a file, the tracks are those that mido reads, but for a last one of size 0.
 """
 
 from typing import NamedTuple
@@ -128,10 +128,11 @@ class _Track:
         The size decides, as in mido. Where it says nothing, or what it holds behind end_of_track
         is no music, end_of_track does. Any other size shows that bytes were lost.
         """
+        unsized = last and self.end == self.start  # empty, or a placeholder
         try:
             events, end = read_events(self.data, self.start, self.end, self.keep_metadata)
             ended = bool(events) and events[-1][1] is END
-            if last or ended or self._is_border(end):
+            if (last and not unsized) or ended or self._is_border(end):
                 return events, end
             fault = FormatError(
                 "bad_track", f"byte {end}: track {self.number} has no end, and none follows"
@@ -143,9 +144,9 @@ class _Track:
         except FormatError as error:
             fault = error
         whole = self._up_to_its_end(warnings)
-        if whole is None:
+        if whole is None and not unsized:
             raise fault
-        return whole
+        return whole or ([], self.end)
 
     def _up_to_its_end(self, warnings: list[Forgiven]) -> tuple[list[Event], int] | None:
         """The events up to the first end_of_track; None where the track may not be whole."""

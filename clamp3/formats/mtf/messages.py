@@ -53,15 +53,21 @@ def _message(kind: str, fields: str) -> mido.Message | mido.MetaMessage:
         code, _, block = block.partition(" ")
         return mido.midifiles.UnknownMetaMessage(int(code), _block(block), int(time))
     names, build = _fields_of(kind)
-    values = zip(names, fields.split(), strict=True)
-    return build(kind, **{name: _value(name, value) for name, value in values})
+    values = fields.split()
+    if len(values) != len(names):
+        raise ValueError(f"{len(values)} values, expected {', '.join(names)}")
+    pairs = zip(names, values, strict=True)
+    return build(kind, **{name: _value(name, value) for name, value in pairs})
 
 
 def _fields_of(kind: str) -> tuple[tuple[str, ...], type]:
     """Names of an event's fields in MTF's order, and mido's class for it."""
     if kind in mido.messages.SPEC_BY_TYPE:
         return ("time", *mido.messages.SPEC_BY_TYPE[kind]["value_names"]), mido.Message
-    names = [name for name in vars(mido.MetaMessage(kind)) if name != "type"]
+    try:
+        names = [name for name in vars(mido.MetaMessage(kind)) if name != "type"]
+    except LookupError:
+        raise ValueError("MIDI has no such event") from None
     return tuple(names), mido.MetaMessage
 
 

@@ -47,7 +47,8 @@ def read_midi(
     Source: sanderwood/clamp3@9016d2b preprocessing/midi/batch_midi2mtf.py with mido 1.3.
     Reproduced on purpose: the delta time of a left-out text event and that of a meta event of
     unknown type are lost, so what follows moves earlier; published models were trained so.
-    Differs: mido stops at all that is forgiven but `trailing_bytes` and `extra_tracks`.
+    Differs: mido stops at all that is forgiven but `trailing_bytes` and `extra_tracks`, and reads
+    nothing of a last track whose size is 0.
     """
     warnings: list[Forgiven] = []
     data = unwrapped(read_bytes(source, limits.max_midi_bytes), warnings)

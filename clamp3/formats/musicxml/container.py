@@ -46,6 +46,8 @@ def read_document(source: Path | bytes, limits: Limits = DEFAULT_LIMITS) -> Elem
     Raises FormatError for anything that is not one readable MusicXML document.
     """
     data = read_bytes(source, limits.max_document_bytes)
+    if not data or data.isspace():
+        raise FormatError("empty_file", "the file is empty")
     if data.startswith(_ZIP_MAGICS):
         data = _score_member(data, limits)
     text = _decode(data)
@@ -66,19 +68,26 @@ def _score_member(data: bytes, limits: Limits) -> bytes:
 
 
 def _score_name(archive: zipfile.ZipFile, limits: Limits) -> str:
-    """The member that container.xml names, else the first that looks like a score."""
-    names = archive.namelist()
+    """The member that container.xml names, else the first that looks like a score.
+
+    Some programs part folders by backslashes, in the archive, in container.xml or in both.
+    """
+    names = {_slashed(name): name for name in archive.namelist()}
     if _CONTAINER in names:
-        named = _root_file(_read_member(archive, _CONTAINER, limits), limits)
-        if named in names:
-            return named
-    for name in names:
-        path = PurePosixPath(name)
+        named = _root_file(_read_member(archive, names[_CONTAINER], limits), limits)
+        if named and _slashed(named) in names:
+            return names[_slashed(named)]
+    for plain, name in names.items():
+        path = PurePosixPath(plain)
         hidden = path.parts[:1] in (("META-INF",), ("__MACOSX",)) or path.name.startswith(".")
         if not hidden and name.lower().endswith(_SCORE_SUFFIXES):
             return name
-    found = ", ".join(names[:5]) or "nothing"
+    found = ", ".join(list(names)[:5]) or "nothing"
     raise FormatError("no_score_in_archive", f"the .mxl archive holds no score; it holds {found}")
+
+
+def _slashed(name: str) -> str:
+    return name.replace("\\", "/").lstrip("/")
 
 
 def _root_file(container: bytes, limits: Limits) -> str | None:

@@ -25,8 +25,8 @@ def musicxml_to_abc(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) ->
     that end in ` %` and the number of bars so far.
 
     Raises FormatError, and nothing else, for whatever is no readable score with notes. Kinds:
-    unreadable_file, corrupt_zip, no_score_in_archive, too_large, bad_encoding, malformed_xml,
-    unsafe_xml, not_musicxml, no_parts, no_notes. `too_large` is what exceeds the limits.
+    unreadable_file, empty_file, corrupt_zip, no_score_in_archive, too_large, bad_encoding,
+    malformed_xml, unsafe_xml, not_musicxml, no_parts, no_notes. `too_large` exceeds the limits.
 
     Source: sanderwood/clamp3@9016d2b preprocessing/abc, first step (options `-d 8 -x`): its output,
     byte for byte, on nearly all scores.

@@ -60,7 +60,7 @@ def read_midi(midi: Path | bytes) -> mido.MidiFile:
     except (EOFError, LookupError, OSError, ValueError, TypeError, AttributeError, struct.error,
             mido.midifiles.meta.KeySignatureError) as error:  # fmt: skip
         raise FormatError(
-            "bad_midi", f"not a readable MIDI file: {error or 'it ends too early'}"
+            "bad_midi", f"not a readable MIDI file: {str(error) or 'it ends too early'}"
         ) from error
     if file.ticks_per_beat == 0:
         raise FormatError("bad_midi", "the header says 0 ticks per beat")
