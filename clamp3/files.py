@@ -64,6 +64,18 @@ def atomic_path(path: Path, *, tidy: bool = True) -> Iterator[Path]:
         os.close(lock)
 
 
+def refuse_others_files(folder: Path, sign: Path) -> None:
+    """Raise StorageError for a folder that was not written here, which `sign` would tell.
+
+    For folders that are replaced as a whole: what a person keeps there would be lost.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not sign.exists():
+        raise StorageError(
+            f"{folder}: holds files that were not written by this program; they would be lost, "
+            "because the folder is written anew: name another place to write to"
+        )
+
+
 def _workplace(path: Path) -> tuple[Path, int]:
     """A new folder for drafts, locked so that others see that somebody is writing there.
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from transformers import BertTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
 from transformers.utils import logging
 
 from clamp3.errors import CheckpointError
 from clamp3.files import sha256_of
 from clamp3.models.weight_files import WEIGHTS, model_folder, read_settings
+from clamp3.models.weights import DAMAGED, fault_of
 
 SETTINGS = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 VOCABULARY = ("tokenizer.json", "vocab.txt")  # one of them suffices
@@ -125,9 +125,9 @@ def _model(folder: Path) -> BlipForConditionalGeneration:
                 use_safetensors=name.endswith(".safetensors"),
                 output_loading_info=True,
             )
-    except (OSError, RuntimeError, ValueError, TypeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{folder / name}: cannot be read ({reason})") from error
+    except DAMAGED as error:
+        fault = fault_of(folder / name, error)
+        raise CheckpointError(f"{folder / name}: cannot be read ({fault})") from error
     missing = sorted(n for n in report["missing_keys"] if not any(part in n for part in DERIVED))
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

@@ -31,6 +31,7 @@ from clamp3.models.weights import (
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer"  # the part that stands for tokenizer.json
+OWN_FILES = ("tokenizer.json", "tokenizer_config.json", "README.md")  # besides CONFIG and weights
 # A note of a CLaMP 2 trained here: whether it is to read `L:1/8` in scores. The published one is,
 # though its training did not show it (clamp3.formats.patches).
 KEEPS_UNIT_LENGTH = "keeps_unit_length"
@@ -64,6 +65,11 @@ class ClampCheckpointConfig(CheckpointConfig):
     architecture: ClampModelConfig
 
 
+CONFIG_OF = {
+    "m3": M3CheckpointConfig,
+    "clamp3": ClampCheckpointConfig,
+    "clamp2": ClampCheckpointConfig,
+}
 Config = TypeVar("Config", bound=CheckpointConfig)
 Prefixes = dict[str, tuple[str, ...]]  # by part: what the names of its tensors begin with
 
@@ -106,7 +112,9 @@ def write_checkpoint(
     """Write a checkpoint folder of any kind of model, and return its fingerprint.
 
     `description`: kind and architecture; `tensors`: those of each part; else as save_checkpoint.
+    Raises CheckpointError, too, for a folder with other files: they would be lost.
     """
+    refuse_other_files(Path(folder))
     with atomic_path(folder) as draft:
         draft.mkdir()
         parts = {}
@@ -123,6 +131,24 @@ def write_checkpoint(
             draft / CONFIG, content | {"fingerprint": fingerprint, "notes": dict(notes or {})}
         )
     return fingerprint
+
+
+def refuse_other_files(folder: Path) -> None:
+    """Raise CheckpointError for a folder with files that no earlier model left there."""
+    others = sorted(p.name for p in folder.iterdir() if not _is_own(p)) if folder.is_dir() else ()
+    if others:
+        raise CheckpointError(
+            f"{folder}: holds {others[0]}, which would be lost: a model's folder is replaced as a "
+            f"whole; name a folder for the model alone, such as {folder / 'model'}"
+        )
+
+
+def _is_own(path: Path) -> bool:
+    """Whether an earlier model may have left the file; hidden ones are those of other programs."""
+    if path.name == CONFIG:
+        return b'"fingerprint"' in path.read_bytes()
+    known = path.name in OWN_FILES or path.suffix == ".safetensors" or path.name.startswith(".")
+    return known and path.is_file()
 
 
 def _description(model: ClampModel | M3Model) -> dict:
@@ -167,9 +193,15 @@ def read_config(folder: Path) -> M3CheckpointConfig | ClampCheckpointConfig:
 
     Raises CheckpointError where there is none, or where it was edited after it was written.
     """
-    raw = read_settings(folder, expected="a checkpoint folder")
-    is_m3 = raw.get("kind") == "m3"
-    return checked_config(M3CheckpointConfig if is_m3 else ClampCheckpointConfig, raw, folder)
+    made = "as `clamp3 import-weights` makes one of a .pth file"
+    raw = read_settings(folder, expected=f"a model folder, {made}")
+    kind = str(raw.get("kind") or raw.get("model_type") or "unknown")
+    if kind not in CONFIG_OF:
+        raise CheckpointError(
+            f"{Path(folder) / CONFIG}: a model of kind {kind}, expected {' or '.join(CONFIG_OF)}, "
+            f"{made}"
+        )
+    return checked_config(CONFIG_OF[kind], raw, folder)
 
 
 def checked_config(kind: type[Config], raw: dict, folder: Path) -> Config:

@@ -1,8 +1,6 @@
 """The originals' checkpoints: .pth files of M3, CLaMP 2 and CLaMP 3 as models of this package."""
 
-import pickle
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from clamp3.models.clamp import AudioTowerConfig, ClampModel, ClampModelConfig
 from clamp3.models.encoders import HEAD_SIZE, empty_weights
 from clamp3.models.m3 import CHARACTERS, M3Model
 from clamp3.models.text import TextTowerConfig
-from clamp3.models.weights import Tensors, check_tensors, read_tensors
+from clamp3.models.weights import Tensors, check_tensors, read_tensors, unpickled
 
 DECODER_LAYERS = 3  # of the published M3; a CLaMP checkpoint holds no decoder to count
 MAX_TOKENS = 128  # where the file's name does not say
@@ -25,15 +23,6 @@ ARCHITECTURE = "architecture"  # JSON; in files that this package wrote
 NOTED = ("epoch", "best_epoch", "min_eval_loss", "modality")
 # Constants that older versions of transformers stored with the weights.
 CONSTANTS = (".position_ids", ".token_type_ids", ".attn.bias", ".attn.masked_bias")
-# A loss kept as a numpy number is harmless, but torch refuses it unless it is named.
-NUMBERS = [
-    np._core.multiarray.scalar,
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    np.dtype,
-    np.dtypes.Float32DType,
-    np.dtypes.Float64DType,
-    np.dtypes.Int64DType,
-]
 
 
 @dataclass(frozen=True)
@@ -76,26 +65,11 @@ def read_published(
 
 def _read(path: Path) -> dict:
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
+        found = "a folder, expected the .pth file itself" if path.is_dir() else "no such file"
+        raise CheckpointError(f"{path}: {found}")
     if path.suffix == ".safetensors":
         return read_tensors(path)
-    if not zipfile.is_zipfile(path):
-        raise CheckpointError(
-            f"{path}: {path.stat().st_size} bytes that are no file of torch.save, or not all of "
-            "one; was the download cut off?"
-        )
-    try:
-        with torch.serialization.safe_globals(NUMBERS):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        # The library's own words advise to switch the protection off.
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        raise CheckpointError(
-            f"{path}: holds something other than numbers, which could be a program; only weights "
-            f"are read ({named[1] if named else 'not a plain dictionary'})"
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable .pth file ({error})") from error
+    content = unpickled(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, expected a dictionary")
     return content
@@ -117,7 +91,10 @@ def _told(content: dict) -> M3Architecture | ClampModelConfig | None:
 def _clean(state: object, path: Path) -> Tensors:
     """The weights as floats under the names of the model."""
     if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
-        raise CheckpointError(f"{path}: its `model` is no dictionary of tensors")
+        raise CheckpointError(
+            f"{path}: holds no dictionary of tensors as `model`, and is none itself; was it "
+            "written by other code than the originals'?"
+        )
     named = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return {
         name: tensor.float() if tensor.is_floating_point() else tensor
@@ -243,4 +220,7 @@ def _named_tokens(path: Path) -> int:
 
 
 def _plain(value: object) -> object:
-    return value.item() if isinstance(value, np.generic) else value
+    """A note as JSON can hold it."""
+    if isinstance(value, np.generic) or (torch.is_tensor(value) and value.numel() == 1):
+        return value.item()
+    return value if isinstance(value, str | int | float | None) else str(value)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
-from safetensors import SafetensorError
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from clamp3.config import Layers, Length, Section, TextArchitecture, check
 from clamp3.errors import CheckpointError, ConfigError
+from clamp3.models.weights import DAMAGED, fault_of
 
 BOS_ID = 0
 PAD_ID = 1  # positions count from PAD_ID + 1
@@ -107,8 +107,9 @@ def _load_weights(source: str, config: TextTowerConfig) -> XLMRobertaModel:
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{source}: its weights cannot be read ({error})") from error
+    except DAMAGED as error:
+        fault = fault_of(Path(source), error)
+        raise CheckpointError(f"{source}: its weights cannot be read ({fault})") from error
     missing = sorted(n for n in report["missing_keys"] if not n.startswith("pooler."))
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

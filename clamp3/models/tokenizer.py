@@ -1,5 +1,6 @@
 """The tokenizer of the text tower, in XLM-R's form: trained, loaded, saved and applied."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from clamp3.errors import CheckpointError, ConfigError, DataError
 from clamp3.files import write_json, write_text
 
+log = logging.getLogger(__name__)
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")  # their ids are 0, 1, 2, 3
 MASK_TOKEN = "<mask>"  # the last id  # noqa: S105 - no password
 SEPARATOR = "</s>"  # between the lines of a text; the tokenizer reads it as one token
@@ -44,6 +46,14 @@ def join_lines(text: str) -> str:
     return SEPARATOR.join(dict.fromkeys(line for line in text.split("\n") if line))
 
 
+def without_surrogates(text: str) -> str:
+    """The text with `?` for halves of characters, which no tokenizer takes.
+
+    Such are bytes of a command line that are no UTF-8, and emojis that were cut in two.
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def encode_texts(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> list[list[int]]:
     """The token ids of each text, `<s> … </s>`, its lines joined; nothing is cut.
 
@@ -51,7 +61,7 @@ def encode_texts(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> li
 
     Source: sanderwood/clamp3@9016d2b code/extract_clamp3.py
     """
-    joined = [join_lines(text) for text in texts]
+    joined = [without_surrogates(join_lines(text)) for text in texts]
     if not joined:
         return []
     return tokenizer(joined, padding=False, truncation=False)["input_ids"]
@@ -148,13 +158,20 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerFast, vocabulary_size: int, wh
     """Raise CheckpointError for a tokenizer that would feed the text model nonsense.
 
     That is one with ids that the model does not know, one that knows no words, or one that reads
-    `</s>` between two lines as letters.
+    `</s>` between two lines as letters. One that knows fewer tokens than the model is logged.
     """
     largest = max(tokenizer.get_vocab().values())
     if largest >= vocabulary_size:
         raise CheckpointError(
             f"{where}: the tokenizer has the id {largest}, the text model {vocabulary_size} "
             "tokens; expected the tokenizer of that model"
+        )
+    if largest + 1 < vocabulary_size:  # of the published models, none
+        log.warning(
+            "%s: the tokenizer knows %d tokens, the text model %d: is it another model's?",
+            where,
+            largest + 1,
+            vocabulary_size,
         )
     ids = encode_texts(tokenizer, ["a calm waltz\nin C major"])[0]
     inside = ids[1:-1]

@@ -1,8 +1,5 @@
 """The settings and tensors of a transformers folder, whatever files they lie in."""
 
-import pickle
-import struct
-import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,7 +8,7 @@ import torch
 from clamp3.errors import CheckpointError
 from clamp3.files import parse_json
 from clamp3.models.hub import fetch, is_hub_name
-from clamp3.models.weights import Tensors, check_tensors, opened, refuse_changed
+from clamp3.models.weights import Tensors, check_tensors, opened, refuse_changed, unpickled
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each may be cut, with an .index.json
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
@@ -20,10 +17,6 @@ OLD_NAMES = {
     "parametrizations.weight.original0": "weight_g",
     "parametrizations.weight.original1": "weight_v",
 }
-
-# What torch raises for a damaged file; for one that is no archive, almost anything.
-_DAMAGED = (pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, struct.error)
-_DAMAGED += (LookupError, AssertionError, TypeError, AttributeError)
 
 
 def model_folder(
@@ -165,11 +158,7 @@ def _read_index(index: Path) -> dict[str, str]:
 
 
 def _unpickled(path: Path) -> Tensors:
-    try:
-        state = torch.load(path, "cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except _DAMAGED as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a readable file of weights ({reason})") from error
+    state = unpickled(path)
     if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
         raise CheckpointError(f"{path}: expected a dictionary of tensors, and of nothing else")
     return state

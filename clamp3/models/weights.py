@@ -2,20 +2,87 @@
 
 import hashlib
 import json
+import pickle
+import re
+import struct
+import warnings
+import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from clamp3.errors import CheckpointError
+from clamp3.errors import CheckpointError, machine_fault
 
 HASH = "sha256"  # of the tensors, in the metadata of a file that this package wrote
 LISTED = 10  # names in an error message; the others are counted
 
 Tensors = dict[str, torch.Tensor]
+
+# What torch, safetensors and transformers raise for a damaged file; for one that is no archive,
+# almost anything.
+DAMAGED = (pickle.UnpicklingError, EOFError, OSError, RuntimeError, ValueError, struct.error)
+DAMAGED += (LookupError, AssertionError, TypeError, AttributeError, SafetensorError)
+# What lies in place of a file that was not fetched, by its first bytes.
+INSTEAD = {
+    b"version https://git-lfs": "a Git LFS pointer in its place: fetch the file by `git lfs pull`",
+    b"<": "a web page in its place, perhaps one to log in; fetch the file again",
+}
+# A loss kept as a numpy number is harmless, but torch refuses it unless it is named.
+NUMBERS = [
+    np._core.multiarray.scalar,
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    np.dtype,
+    np.dtypes.Float32DType,
+    np.dtypes.Float64DType,
+    np.dtypes.Int64DType,
+]
+
+
+def fault_of(path: Path, error: Exception) -> str:
+    """Why a file of weights could not be read, in a few words."""
+    if told := machine_fault(error):
+        return told
+    with suppress(OSError):
+        with open(path, "rb") as file:
+            head = file.read(256).lstrip()
+        for sign, what in INSTEAD.items():
+            if head.startswith(sign):
+                return what
+        if not head:
+            return "it is empty"
+    # What torch says of a pickle advises to switch the protection off.
+    told = "" if isinstance(error, pickle.UnpicklingError) else str(error).strip()
+    reason = re.split(r"\n|\. ", told)[0] or type(error).__name__
+    return f"{reason}; was the download cut off?"
+
+
+def unpickled(path: Path) -> object:
+    """What a file of torch.save holds, mapped into memory where it can be.
+
+    Nothing in it is executed. Raises CheckpointError where it is damaged, or holds anything but
+    numbers in plain containers.
+    """
+    archive = zipfile.is_zipfile(path)  # else as torch wrote it before 1.6
+    try:
+        quiet = warnings.catch_warnings(action="ignore", category=UserWarning)  # of odd pickles
+        with torch.serialization.safe_globals(NUMBERS), quiet:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+    except DAMAGED as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        if named or (archive and isinstance(error, pickle.UnpicklingError)):
+            raise CheckpointError(
+                f"{path}: holds something other than numbers, which could be a program; only "
+                f"weights are read ({named[1] if named else 'not a plain dictionary'})"
+            ) from error
+        size = path.stat().st_size
+        raise CheckpointError(
+            f"{path}: not a readable file of weights, {size} bytes ({fault_of(path, error)})"
+        ) from error
 
 
 @contextmanager
@@ -26,7 +93,8 @@ def opened(path: Path) -> Iterator[safe_open]:
         with safe_open(path, framework="pt", device="cpu") as file:
             yield file
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+        fault = fault_of(path, error)
+        raise CheckpointError(f"{path}: not a readable safetensors file ({fault})") from error
 
 
 def read_tensors(path: Path) -> Tensors:

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from damage import change_json, change_tensors, drop
+from damage import LFS_POINTER, change_json, change_tensors, drop
 from models.blip import SIDE, tiny_blip
 from safetensors.torch import load_file
 from transformers import BertTokenizer, BlipForConditionalGeneration, BlipImageProcessorPil
@@ -89,6 +89,16 @@ def without_vocabulary(folder):
     (folder / "tokenizer.json").unlink()
 
 
+def pickled(content):
+    """Weights as older folders have them, which are this."""
+
+    def damage(folder):
+        (folder / "model.safetensors").unlink()
+        (folder / "pytorch_model.bin").write_bytes(content)
+
+    return damage
+
+
 def of_another_kind(folder):
     change_json(folder / "config.json", lambda content: content.update(model_type="clip"))
 
@@ -105,6 +115,10 @@ def without_a_tensor(folder):
         (lacking("preprocessor_config.json"), "preprocessor_config.json: no such file"),
         (without_vocabulary, "holds neither tokenizer.json nor vocab.txt"),
         (holding("model.safetensors", b"nothing"), "model.safetensors: cannot be read"),
+        (holding("model.safetensors", LFS_POINTER), "model.safetensors: .*git lfs pull"),
+        (pickled(LFS_POINTER), r"pytorch_model.bin: cannot be read \(a Git LFS pointer"),
+        (pickled(b""), r"pytorch_model.bin: cannot be read \(it is empty"),
+        (pickled(b"<html>"), r"pytorch_model.bin: cannot be read \(a web page"),
         (holding("tokenizer.json", b"{"), "tokenizer cannot be read"),
         (holding("preprocessor_config.json", b"{"), "preprocessor_config.json: cannot be read"),
         (of_another_kind, "model_type is clip, expected blip"),

@@ -246,7 +246,7 @@ def test_another_tokenizer_is_found(folder):
         (lambda c: c.update(fingerprint="0"), "its fingerprint does not belong to its content"),
         (lambda c: c["architecture"].update(width=33), "was the file edited"),
         (lambda c: c.pop("parts"), "parts: Field required; was this folder written by"),
-        (lambda c: c.update(kind="clap"), "kind: Input should be 'clamp3' or 'clamp2'"),
+        (lambda c: c.update(kind="clap"), "a model of kind clap, expected m3 or clamp3 or clamp2"),
         (lambda c: c["architecture"].update(colour=1), "architecture.colour: Extra inputs"),
     ],
 )
@@ -257,12 +257,16 @@ def test_edited_descriptions_are_found(folder, change, message):
 
 
 def test_what_is_no_checkpoint_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"config\.json: no such file; expected a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"config\.json: no such file; .*import-weights"):
         load_clamp(tmp_path)
     for content, message in (("{", "not readable as JSON"), ("[]", "list, expected a JSON object")):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(CheckpointError, match=message):
             load_m3(tmp_path)
+    for content in ('{"model_type": "roberta"}', '{"kind": "roberta"}', '{"kind": ["roberta"]}'):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(CheckpointError, match=r"of kind .*roberta.*, expected m3 or clamp3"):
+            read_config(tmp_path)
     with pytest.raises(CheckpointError, match=r"config\.json: no such file"):
         read_config(tmp_path / "config.json")  # a file, where a folder is expected
 
@@ -292,7 +296,18 @@ def test_a_diverged_model_is_not_saved(folder):
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
+@pytest.mark.parametrize("name", ["weights.pth", "thesis/chapter.txt", "config.json"])
+def test_a_folder_with_other_files_is_not_replaced(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text('{"model_type": "xlm-roberta"}')
+    with pytest.raises(CheckpointError, match=f"holds {name.split('/')[0]}, which would be lost"):
+        save_checkpoint(m3_model("K"), tmp_path)
+    assert (tmp_path / name).is_file()
+
+
 def test_a_checkpoint_takes_the_place_of_another_kind(folder):
+    for name in ("README.md", ".snakemake_timestamp"):
+        (folder / name).write_text("of the hub's library, and of Snakemake")
     save_checkpoint(M3Model(architecture("K")), folder)
     assert {path.name for path in folder.iterdir()} == {
         "config.json",

@@ -5,6 +5,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from damage import LFS_POINTER
 from formula import (
     SMALL,
     architecture,
@@ -397,6 +398,10 @@ def test_a_checkpoint_without_all_its_weights_is_refused(tokenizer, pretrained):
             save_file(content, folder / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(CheckpointError, match=message):
             new_model(tokenizer, pretrained=str(folder))
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(LFS_POINTER)
+    with pytest.raises(CheckpointError, match=r"cannot be read \(UnpicklingError"):
+        new_model(tokenizer, pretrained=str(folder))
 
 
 def test_a_tokenizer_with_more_tokens_than_the_checkpoint_is_refused(pretrained):

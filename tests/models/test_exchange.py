@@ -169,6 +169,14 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, text_model):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_tokenizer_of_fewer_tokens_is_told(tmp_path, text_model, caplog):
+    """As RoBERTa's, whose special tokens are XLM-R's, where no config.json tells."""
+    import_weights(
+        write_published(tmp_path, clamp_model("K")), tmp_path / "out", text_model=text_model
+    )
+    assert "tokens, the text model 599: is it another model's?" in caplog.text
+
+
 def test_another_text_model_is_refused(tmp_path, text_model):
     path = write_published(tmp_path, clamp_model("K"))
     other = tmp_path / "other"

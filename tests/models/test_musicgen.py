@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from damage import change_json, change_tensors, drop, poison, replace
+from damage import LFS_POINTER, change_json, change_tensors, drop, poison, replace
 from models.tiny_clap import (
     CAPTIONS,
     CODEC,
@@ -44,6 +44,7 @@ from clamp3.models.clap_musicgen.checkpoints import (
     load_clap,
     save_clap,
 )
+from clamp3.models.clap_musicgen.model import caption_tokens
 from clamp3.models.clap_musicgen.pretrained import (
     load_codec,
     load_decoder,
@@ -445,8 +446,16 @@ def test_a_published_checkpoint_that_lacks_a_tensor_is_told(published, tmp_path)
     )
     with pytest.raises(CheckpointError, match="neither a CLAP-MusicGen"):
         load_clap(copy)
+    (copy / "model.safetensors").write_bytes(LFS_POINTER)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: .*git lfs pull"):
+        load_clap(copy)
     with pytest.raises(CheckpointError, match="asked for the towers symbolic"):
         load_clap(published, towers=("symbolic",))
+
+
+def test_half_characters_are_no_obstacle():
+    half, marked = caption_tokens(tokenizer(), ["a \ud83c", "a ?"], 9)
+    assert half.tolist() == marked.tolist()
 
 
 def test_the_same_seed_writes_the_same_musicgen(folder, tmp_path):

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from damage import LFS_POINTER
 from formula import (
     PUBLISHED_NAME,
     SIZES,
@@ -126,12 +127,20 @@ def test_wrappers_constants_and_half_precision_are_undone(tmp_path):
     assert_same_weights(published, model.half().float())
 
 
-@pytest.mark.parametrize("number", [np.float64(1.5), np.float32(1.5), np.int64(3)])
-def test_numbers_of_numpy_are_admitted(tmp_path, number):
+@pytest.mark.parametrize(
+    "number", [np.float64(1.5), np.float32(1.5), np.int64(3), torch.tensor(1.5)]
+)
+def test_numbers_of_numpy_and_torch_are_admitted(tmp_path, number):
     path = write_published(tmp_path, clamp_model("K"), min_eval_loss=number)
     noted = read_published(path).notes["min_eval_loss"]
     assert noted == number
     assert type(noted) in (float, int)
+
+
+def test_odd_notes_are_told_in_words(tmp_path):
+    path = write_published(tmp_path, clamp_model("K"), modality=b"x", epoch={"a": torch.ones(2)})
+    assert read_published(path).notes["modality"] == "b'x'"
+    json.dumps(read_published(path).notes)
 
 
 class Program:
@@ -153,12 +162,22 @@ def test_programs_in_a_file_are_not_run(tmp_path, monkeypatch):
 def test_damaged_files_are_named(tmp_path):
     path = write_published(tmp_path, clamp_model("K"))
     whole = path.read_bytes()
-    for damaged in (b"", whole[: len(whole) // 2], b"plain text", pickle.dumps([1])):
+    for damaged, fault in (
+        (b"", "it is empty"),
+        (whole[: len(whole) // 2], "was the download cut off"),
+        (b"plain text", "was the download cut off"),
+        (pickle.dumps([1]), "was the download cut off"),
+        (LFS_POINTER, "a Git LFS pointer in its place"),
+        (b"\n<!DOCTYPE html>", "a web page in its place"),
+    ):
         path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=PUBLISHED_NAME):
+        with pytest.raises(CheckpointError, match=f"{PUBLISHED_NAME}: .*{fault}") as raised:
             read_published(path)
+        assert "weights_only" not in str(raised.value)
     with pytest.raises(CheckpointError, match="no such file"):
         read_published(tmp_path / "nothing.pth")
+    with pytest.raises(CheckpointError, match=r"a folder, expected the \.pth file itself"):
+        read_published(tmp_path)
 
 
 def changed(model, **tensors):
@@ -243,8 +262,10 @@ def test_other_containers_of_tensors_are_read(tmp_path):
     model = clamp_model("K")
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     torch.save(state, tmp_path / "x_t_length_16_.pth")
+    old = tmp_path / "x_t_length_16_.old"  # as torch wrote it before 1.6
+    torch.save({"model": state}, old, _use_new_zipfile_serialization=False)
     save_file(state, tmp_path / "x_t_length_16_.safetensors")
-    for suffix in ("pth", "safetensors"):
+    for suffix in ("pth", "old", "safetensors"):
         found = read_published(tmp_path / f"x_t_length_16_.{suffix}", text_heads=4).model
         assert found.config.text.max_tokens == 16
         assert_same_weights(found, model)

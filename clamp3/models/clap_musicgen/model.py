@@ -13,6 +13,7 @@ from clamp3.models.clap_musicgen.codec import Codec, CodecConfig
 from clamp3.models.clap_musicgen.decoder import PUBLISHED_READING, DecoderConfig, DecoderTower
 from clamp3.models.pooling import masked_mean
 from clamp3.models.text import TextTowerConfig, text_encoder
+from clamp3.models.tokenizer import without_surrogates
 
 TOWERS = ("text", "audio")
 # The modules of each tower, which are files of their own in a checkpoint.
@@ -157,6 +158,7 @@ def caption_tokens(
     """The token ids int64 [T] of each caption, `<s> … </s>`, at most `max_tokens` with both."""
     if not captions:
         return []
-    found = tokenizer(list(captions), padding=False, truncation=False)["input_ids"]
+    texts = [without_surrogates(caption) for caption in captions]
+    found = tokenizer(texts, padding=False, truncation=False)["input_ids"]
     cut = [ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]] for ids in found]
     return [np.asarray(ids, dtype=np.int64) for ids in cut]

@@ -28,11 +28,11 @@ SIGN = f"{PREFIXES['audio_head']}0.weight"  # a tensor that no other model's fil
 
 
 def is_published(folder: Path) -> bool:
-    """Whether the weights in a folder are those of the original's CLAPModel."""
-    try:
-        return SIGN in WeightFiles(folder).names
-    except CheckpointError:
-        return False
+    """Whether the weights in a folder are those of the original's CLAPModel.
+
+    Raises CheckpointError where there are none, or they are damaged.
+    """
+    return SIGN in WeightFiles(folder).names
 
 
 def read_published_clap(source: str | Path) -> ClapModel:

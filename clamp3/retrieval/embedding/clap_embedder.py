@@ -23,7 +23,7 @@ from clamp3.retrieval.embedding.clap_engine import (
 from clamp3.retrieval.embedding.files import SourceEmbedder
 from clamp3.retrieval.embedding.inputs import mean_of_channels
 from clamp3.retrieval.embedding.outputs import Making
-from clamp3.retrieval.embedding.segments import best_device
+from clamp3.retrieval.embedding.segments import chosen_device
 from clamp3.retrieval.embedding.sources import Source, read_piece
 from clamp3.retrieval.vectors import Origin
 
@@ -49,7 +49,7 @@ class ClapEmbedder(SourceEmbedder):
         self.source = source
         wanted = None if towers is None else tuple(towers)
         self._choice = ClapChoice(source, dtype, tokenizer, wanted)
-        self.engine = ClapEngine(self._choice, device or best_device())
+        self.engine = ClapEngine(self._choice, chosen_device(device))
         self.config = self.engine.model.config
 
     @property

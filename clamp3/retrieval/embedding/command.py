@@ -6,14 +6,13 @@ from pathlib import Path
 
 import torch
 
-from clamp3.errors import ConfigError
 from clamp3.processes import cpu_count
 from clamp3.retrieval.embedding.embedder import Embedder
 from clamp3.retrieval.embedding.files import Rejects
 from clamp3.retrieval.embedding.npy_output import NpyOutput
 from clamp3.retrieval.embedding.outputs import Output
 from clamp3.retrieval.embedding.parquet_output import ParquetOutput
-from clamp3.retrieval.embedding.segments import best_device
+from clamp3.retrieval.embedding.segments import best_device, chosen_device
 from clamp3.retrieval.embedding.sources import Source, find_sources
 
 log = logging.getLogger(__name__)
@@ -58,21 +57,10 @@ def listed_devices(named: str | None, processes: int) -> list[str]:
 
     Raises ConfigError for one that is not there.
     """
-    names = [name.strip() for name in (named or best_device()).split(",")]
-    for name in names:
-        _check(name)
+    names = [chosen_device(name.strip()) for name in (named or best_device()).split(",")]
     if processes > 1 and names == ["cuda"]:
         names = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return [names[place % len(names)] for place in range(max(processes, len(names)))]
-
-
-def _check(name: str) -> None:
-    try:
-        kind, index = torch.device(name).type, torch.device(name).index or 0
-    except RuntimeError as error:
-        raise ConfigError(f"device {name!r}: expected cpu, cuda or cuda:0") from error
-    if kind == "cuda" and index >= torch.cuda.device_count():
-        raise ConfigError(f"device {name}: there are {torch.cuda.device_count()} GPUs here")
 
 
 def workers_for(files: int) -> int:

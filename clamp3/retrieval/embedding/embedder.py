@@ -13,7 +13,13 @@ from huggingface_hub import ModelHubMixin, snapshot_download
 from clamp3.errors import ConfigError, FormatError
 from clamp3.formats.audio import MelFrontEnd
 from clamp3.models.adapters import FORMATS, Adapters, adapters_by_format
-from clamp3.models.checkpoints import CONFIG, KEEPS_UNIT_LENGTH, load_clamp, save_checkpoint
+from clamp3.models.checkpoints import (
+    CONFIG,
+    KEEPS_UNIT_LENGTH,
+    load_clamp,
+    refuse_other_files,
+    save_checkpoint,
+)
 from clamp3.models.hub import resolve
 from clamp3.models.kinds import is_clap
 from clamp3.retrieval.embedding.engine import NO_CAPTIONER, Choice, Engine, mert_hash
@@ -21,7 +27,7 @@ from clamp3.retrieval.embedding.files import SourceEmbedder
 from clamp3.retrieval.embedding.inputs import given_piece
 from clamp3.retrieval.embedding.outputs import Making
 from clamp3.retrieval.embedding.reading import Piece, Reader
-from clamp3.retrieval.embedding.segments import TOWER_OF, best_device
+from clamp3.retrieval.embedding.segments import TOWER_OF, chosen_device
 from clamp3.retrieval.embedding.sources import Source
 from clamp3.retrieval.vectors import Origin
 
@@ -66,7 +72,7 @@ class Embedder(
     ):
         self.engine = Engine(
             Choice(source, dtype, adapters_by_format(adapter), mert, captioner, batch_tokens),
-            device or best_device(),
+            chosen_device(device),
             towers,
         )
         self.source = source
@@ -177,6 +183,8 @@ class Embedder(
                 f"{', '.join(sorted(adapters))}: two adapters cannot be merged into one model; "
                 "save it with one of them, or without and their folders beside it"
             )
+        if adapters:
+            refuse_other_files(Path(save_directory))
         return super().save_pretrained(save_directory, **options)
 
     def _save_pretrained(self, save_directory: Path) -> None:

@@ -250,6 +250,21 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def chosen_device(name: str | None) -> str:
+    """The device of that name; None: the best one. Raises ConfigError for one that is not there."""
+    if name is None:
+        return best_device()
+    try:
+        kind, index = torch.device(name).type, torch.device(name).index or 0
+        if kind != "cuda":  # of GPUs the number suffices: one that is tried is taken
+            torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError) as error:  # of devices that torch was not built for
+        raise ConfigError(f"device {name!r}: expected cpu, cuda or cuda:0") from error
+    if kind == "cuda" and index >= torch.cuda.device_count():
+        raise ConfigError(f"device {name}: there are {torch.cuda.device_count()} GPUs here")
+    return name
+
+
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
     """Compute with `count` CPU threads inside the block: the same number, the same bits."""

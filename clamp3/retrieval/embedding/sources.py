@@ -19,6 +19,7 @@ import numpy as np
 from clamp3.errors import ConfigError, FormatError
 from clamp3.files import read_array
 from clamp3.formats.abc import interleave_abc
+from clamp3.formats.limits import read_bytes
 from clamp3.formats.modality import FORMAT_BY_SUFFIX, FileFormat, detect_format
 from clamp3.formats.mtf import midi_to_mtf
 from clamp3.formats.musicxml import musicxml_to_abc
@@ -31,6 +32,10 @@ log = logging.getLogger(__name__)
 _TUNE = re.compile(r"^X:", re.MULTILINE)
 _BAR = re.compile(r"^(?![A-Za-z]:|%).*(?:\||::)", re.MULTILINE)  # outside header, comments
 Piece = TypeVar("Piece")
+# More is no text of a piece, but would fill the memory: the tokens of a text take 200 times its
+# bytes.
+MOST_TEXT_BYTES = 8 * 2**20
+MOST_SCORE_BYTES = 64 * 2**20  # ABC and MTF
 
 MODALITY_OF = {
     FileFormat.TEXT: "text",
@@ -112,7 +117,7 @@ def read_piece(
 
         return Picture.read(source.path)
     return {
-        FileFormat.TEXT: functools.partial(_read_text, blank=True),
+        FileFormat.TEXT: functools.partial(_read_text, most=MOST_TEXT_BYTES, blank=True),
         FileFormat.MTF: _read_text,
         FileFormat.ABC: lambda path: score_text(_read_text(path), as_is=as_is),
         FileFormat.MUSICXML: lambda path: interleave_abc(musicxml_to_abc(path)),
@@ -160,19 +165,25 @@ def _shared_folder(given: Sequence[Path]) -> Path:
 def _files(argument: Path, passed: Counter[str]) -> Iterator[Path]:
     """The argument itself, or the files below it that look as if they could be read.
 
-    The suffixes of the others are counted in `passed`.
+    The suffixes of the others are counted in `passed`; folders that are not looked into are logged.
     """
     if not argument.is_dir():
         yield argument
         return
-    for folder, subfolders, names in os.walk(argument):
+    for folder, subfolders, names in os.walk(argument, onerror=_log_unread):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for link in filter(os.path.islink, (os.path.join(folder, name) for name in subfolders)):
+            log.warning("%s: a link to a folder is not followed; name it beside the others", link)
         for name in sorted(name for name in names if not name.startswith(".")):
             suffix = Path(name).suffix.lower()
             if FORMAT_BY_SUFFIX.get(suffix) in MODALITY_OF:
                 yield Path(folder) / name
             else:
                 passed[suffix or "without suffix"] += 1
+
+
+def _log_unread(error: OSError) -> None:
+    log.warning("%s: nothing in it is read (%s)", error.filename, error.strerror)
 
 
 def _name(path: Path, base: Path) -> str:
@@ -188,19 +199,18 @@ def _format_of(path: Path) -> FileFormat:
     return file_format
 
 
-def _read_text(path: Path, blank: bool = False) -> str:
+def _read_text(path: Path, most: int = MOST_SCORE_BYTES, blank: bool = False) -> str:
     """Line ends become `\\n`, as in the files that models were trained on.
 
-    `blank`: spaces alone are a text, as for the originals.
+    `most`: bytes, more is too_large; `blank`: spaces alone are a text, as for the originals.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bytes(path, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FormatError(
             "not_utf8", f"byte {error.start} is not UTF-8; save it as UTF-8"
         ) from error
-    except OSError as error:
-        raise FormatError("unreadable_file", f"cannot be read: {error.strerror}") from error
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip("\n" if blank else None):
         raise FormatError("empty_file", "the file holds no text")
     return text

@@ -33,6 +33,7 @@ from clamp3.retrieval.embedding.segments import (
     piece_rows,
     tower_of,
 )
+from clamp3.retrieval.embedding.sources import find_sources
 from clamp3.retrieval.vectors import read_vectors
 
 COUNT = 24
@@ -303,6 +304,22 @@ def test_a_rejected_file_leaves_no_old_vector(few: Path, model_folder: Path, tmp
     assert not (tmp_path / "o/part 0/0m.npy").exists()
 
 
+def test_folders_that_are_not_looked_into_are_told(few: Path, tmp_path: Path, monkeypatch, caplog):
+    (tmp_path / "given/closed").mkdir(parents=True)
+    (tmp_path / "given/link").symlink_to(few)
+    closed = PermissionError(13, "Permission denied", str(tmp_path / "given/closed"))
+    walk = os.walk
+
+    def refusing(top, onerror):
+        yield from walk(top)
+        onerror(closed)
+
+    monkeypatch.setattr(os, "walk", refusing)
+    assert find_sources([tmp_path / "given"]) == ([], [])
+    assert "given/link: a link to a folder is not followed" in caplog.text
+    assert "given/closed: nothing in it is read (Permission denied)" in caplog.text
+
+
 def test_names_of_npy_files():
     ids = ["a.abc", "a.mtf", "b.mid", "sub/a.abc", "c.txt", "C.abc", "d", "d.abc.npy", "d.abc"]
     names = npy_names(ids)
@@ -464,6 +481,7 @@ def test_reading_ahead_stops_and_ends():
     [
         (["--device", "cuda:99"], "there are"),
         (["--device", "gpu"], "expected cpu, cuda or cuda:0"),
+        (["--device", "meta"], "device 'meta': expected cpu, cuda or cuda:0"),
         (["--format", "npy"], "o.parquet: the last argument"),
     ],
 )

@@ -55,8 +55,19 @@ def test_texts(model: Embedder, loaded: LoadedClamp, tmp_path: Path):
     same(model.embed_text("a slow air"), loaded, "text", "a slow air")
     same(model.embed(text="a slow air"), loaded, "text", "a slow air")
     assert model.embed_text([]).shape == (0, 16)
+    assert model.embed_files([]).ids == []
+    same(model.embed(text="caf\udce9 \ud83c"), loaded, "text", "caf? ?")
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfa reel\r\nin D")
     same(model.embed(text=tmp_path / "a.txt"), loaded, "text", "a reel\nin D")
+
+
+@pytest.mark.parametrize(("name", "most"), [("a.txt", 2**23), ("a.mtf", 2**26)])
+def test_what_would_fill_the_memory_is_refused(model: Embedder, tmp_path: Path, name, most):
+    with open(tmp_path / name, "w") as file:
+        file.write("ticks_per_beat 480\n" if name == "a.mtf" else "words")
+        file.truncate(most + 1)
+    found = model.embed_files(tmp_path)
+    assert [(i, error.kind) for i, error in found.rejected] == [(name, "too_large")]
 
 
 def test_scores(model: Embedder, loaded: LoadedClamp, tmp_path: Path):
@@ -93,6 +104,10 @@ def test_recordings_and_features(model: Embedder, loaded: LoadedClamp, tmp_path:
     np.save(tmp_path / "a.npy", features[None].astype(np.float64))
     for given in (features, features[None], tmp_path / "a.npy"):
         same(model.embed(features=given), loaded, "audio", features)
+    for shape in ((1, 0, 256), (1, 5, 0)):
+        np.save(tmp_path / "a.npy", np.zeros(shape))
+        with pytest.raises(FormatError, match="features"):
+            model.embed(features=tmp_path / "a.npy")
     at_48 = model.embed(recording=np.repeat(tone, 2), sample_rate_hz=48_000)
     assert np.dot(at_48, model.embed(recording=tone, sample_rate_hz=24_000)) > 0
 
@@ -125,6 +140,11 @@ def test_temporal_features(model: Embedder):
         ({"recording": b"RIFF"}, FormatError, "hold text, expected audio"),
         ({"features": np.zeros((3, 7), np.float32)}, FormatError, r"expected \[frames, 256\]"),
         ({"features": np.array(["a"])}, FormatError, "features"),
+        (
+            {"recording": np.zeros((48_000, 2)), "sample_rate_hz": 24_000},
+            FormatError,
+            r"shape \[48000, 2\]: expected \[channels, samples\]",
+        ),
     ],
 )
 def test_what_cannot_be_embedded_is_told(
@@ -224,6 +244,10 @@ def test_an_adapter_is_saved_merged(folder: Path, loaded: LoadedClamp, tmp_path:
     model.save_pretrained(tmp_path / "merged")
     merged = load_model(tmp_path / "merged", device="cpu")
     np.testing.assert_allclose(merged.embed(score=score(2)), model.embed(score=score(2)), atol=1e-6)
+    (tmp_path / "merged/thesis.txt").touch()
+    with pytest.raises(CheckpointError, match=r"holds thesis\.txt, which would be lost"):
+        model.save_pretrained(tmp_path / "merged")
+    assert (tmp_path / "merged/config.json").is_file()
 
 
 class Hub:
@@ -249,6 +273,12 @@ def test_a_name_on_the_hub(
     found = Embedder.from_pretrained("someone/some-model", device="cpu", revision="v1")
     assert hub.asked == ["someone/some-model"]
     assert np.array_equal(found.embed_text("a reel"), model.embed_text("a reel"))
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta", ""])
+def test_a_device_that_is_not_there(folder: Path, name: str):
+    with pytest.raises(ConfigError, match=f"device '?{name}'?: "):
+        load_model(folder, device=name)
 
 
 def test_a_folder_that_is_not_there():

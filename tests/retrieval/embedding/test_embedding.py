@@ -162,6 +162,7 @@ def test_a_stream_keeps_order_and_tells_what_failed(
         (np.zeros(6, np.float32), r"of shape \[6\]"),
         (np.zeros((0, 6), np.float32), "without a single frame"),
         (np.full((2, 6), np.nan, np.float32), "NaN"),
+        (np.full((2, 6), 1e300), "infinity"),
     ],
 )
 def test_features_that_do_not_fit(tiny: LoadedClamp, features: np.ndarray, message: str):
