@@ -51,9 +51,10 @@ def serve(
     upload_mib: Annotated[float, typer.Option(min=0.001, help="The largest upload, in MiB.")] = 32,
     top_k: Annotated[int, typer.Option(min=1, help="The most results of a search.")] = 200,
     seconds: Annotated[float, typer.Option(min=0.1, help="The most that a request takes.")] = 30,
-    requests: Annotated[int, typer.Option(min=1, help="The most at once; others wait.")] = 256,
+    requests: Annotated[int, typer.Option(min=1, help="The most at once; others get 503.")] = 256,
     readers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that read uploads; by default one a core.")
+        int | None,
+        typer.Option(min=1, help="Processes that read uploads; by default one a core, up to 4."),
     ] = None,
     log: Annotated[Path | None, typer.Option(metavar="FILE", help="Log to this file, too.")] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,

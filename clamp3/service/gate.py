@@ -47,6 +47,8 @@ class Gate:
         if scope["type"] != "http":  # the start and the end
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server, which knows better, sends no body
         answer = _Answer(scope, send)
         self._active += 1
         self._metrics.active.inc()
@@ -77,7 +79,7 @@ class Gate:
         allowed = self._settings.hosts
         host = headers.get("host", "")
         if allowed is not None and _without_port(host).lower() not in allowed:
-            known = " or ".join(allowed)
+            known = " or ".join(dict.fromkeys(allowed))
             raise RequestError(421, "wrong_host", f"asked for host {host!r}; expected {known}")
 
     def _refuse_stranger(self, headers: Headers) -> None:

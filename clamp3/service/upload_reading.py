@@ -13,6 +13,10 @@ from clamp3.retrieval.embedding.reading import Piece, Reader
 from clamp3.retrieval.embedding.sources import Source, attempt
 
 WARM_SAMPLES = 5 * SAMPLE_RATE_HZ
+# The model works on one batch of uploads after the other, and none can be stopped: what holds more
+# would keep all that come after it waiting.
+MOST_CHARACTERS = 2**18  # of a text
+MOST_PATCHES = 2**16  # of a score or performance; a movement for orchestra has some 10,000
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class UploadReader:
             piece = attempt(self.reader.piece, source)
             if source.is_sound:
                 self._refuse_long(piece)
+            else:
+                _refuse_large(piece)
         except FormatError as error:
             return Read(source, error)
         return Read(source, piece)
@@ -78,3 +84,13 @@ class UploadReader:
         return (
             sum(map(len, piece.chunks)) / self.reader.rate_hz
         )  # importing their class takes torch
+
+
+def _refuse_large(piece: Piece) -> None:
+    if isinstance(piece, str) and len(piece) > MOST_CHARACTERS:
+        most, unit = MOST_CHARACTERS, "characters"
+    elif isinstance(piece, np.ndarray) and len(piece) > MOST_PATCHES:
+        most, unit = MOST_PATCHES, "rows"
+    else:
+        return
+    raise FormatError("too_long", f"it holds {len(piece):,} {unit}; at most {most:,} are read")

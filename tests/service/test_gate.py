@@ -39,6 +39,21 @@ def test_other_names_do_not_lead_here(live: Live, host: str, status: int):
         assert found == status or (found == 404 and status == 200)
 
 
+def test_a_refused_name_hears_each_right_one_once(model: Embedder, index: Path):
+    with serving(model, index, hosts=("127.0.0.1", "127.0.0.1")) as live:
+        said = live.raw("GET", "/api/health", Host="evil.example")[1].decode()
+    assert 'expected 127.0.0.1"' in said
+
+
+@pytest.mark.parametrize("target", ["/", "/api/health", "/api/search?text=a", "/static/main.js"])
+def test_head_is_get_without_its_body(live: Live, target: str):
+    asked, headed = live.client.get(target), live.client.head(target)
+    assert headed.status_code == asked.status_code == 200
+    assert headed.headers["content-type"] == asked.headers["content-type"]
+    assert not headed.content
+    assert live.client.get("/api/health").status_code == 200
+
+
 def test_any_name_leads_here_where_others_may_ask(model: Embedder, index: Path):
     with serving(model, index, hosts=None) as live:
         assert live.raw("GET", "/api/health", Host="music.example")[0] == 200

@@ -239,6 +239,23 @@ def test_a_long_recording_is_refused(model: Embedder, tmp_path: Path):
     assert warm.upload_reader(12)(Upload(path, "long.flac")).piece.shape[0] == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", "a tune " * 50_000, "it holds 350,000 characters; at most 262,144 are read"),
+        ("a.abc", "X:1\nK:C\n" + "CDEF|\n" * 80_000, "rows; at most 65,536 are read"),
+    ],
+)
+def test_what_would_keep_the_model_for_minutes_is_refused(
+    model: Embedder, tmp_path: Path, name: str, content: str, said: str
+):
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    read = WarmModel(model).upload_reader(4)(Upload(path, name))
+    assert read.piece.kind == "too_long"
+    assert said in str(read.piece)
+
+
 def test_what_is_written_to_the_index_is_found_without_a_restart(
     model: Embedder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):

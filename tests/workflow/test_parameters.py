@@ -11,7 +11,8 @@ from trees import PARAMS, STAGES, Tree, dependencies, outs, planned_jobs, stages
 SCHEMA = json.loads((ROOT / "workflow/schemas/params.schema.json").read_text())
 # Paths must lead somewhere, and a folder of recordings is needed where none are rendered.
 SPECIAL = {
-    "corpus.folder": {"corpus.folder": "data/pdmx"},
+    "corpus.source": {"corpus.source": "pdmx", "corpus.folder": "data/pdmx"},
+    "corpus.folder": {"corpus.source": "pdmx", "corpus.folder": "data/pdmx"},
     "parse.collections.wikimt_x.path": {
         "parse.collections.wikimt_x.path": "data/pdmx/wikimt-x-public.jsonl"
     },

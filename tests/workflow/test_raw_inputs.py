@@ -1,6 +1,7 @@
 """Archives are inputs like folders; what lies in a bucket is no file, and is read all the same."""
 
 import re
+import shutil
 
 import pytest
 from trees import Tree
@@ -42,3 +43,26 @@ def test_a_bucket_is_no_input(plans):
     for rule in ("convert_scores", "convert_performances", "extract_features"):
         assert inputs(told, rule) == {"data/catalog/part-00000-of-00001.parquet"}, rule
     assert "--midi s3://bucket/PDMX/mid" in told
+
+
+def test_what_is_made_of_the_demo_is_not_taken_for_what_is_not_there(tmp_path):
+    tree = Tree.of_stand_ins(tmp_path / "tree", shards=1)
+    tree.make("clamp3", DVC_BRIDGE="off")
+    tree.change("start: data/models/absent", "start: results/models/m3")
+    assert "train_tokenizer" in tree.make("--dry-run", "clamp3", DVC_BRIDGE="off")
+    tree.git("checkout", "--quiet", "params.yaml")
+    tree.change("  source: pdmx\n  folder: mine/absent", CORPUS)
+    assert "parse_catalog" in tree.make("--dry-run", "manifest", DVC_BRIDGE="off")
+    (tree.folder / "data/catalog/parts.tsv").unlink()  # as a job that fails leaves it
+    assert "parse_catalog" in tree.make("--dry-run", "manifest", DVC_BRIDGE="off")
+
+
+def test_what_was_read_and_is_deleted_is_not_read_again(tmp_path):
+    tree = Tree.of_stand_ins(tmp_path / "tree", shards=1)
+    (tree.folder / "mine/mid").mkdir(parents=True)
+    (tree.folder / "mine/PDMX.csv").touch()
+    tree.change("  collections: {}\n", r"  collections:.*\n(    .*\n)*")
+    tree.change("  source: pdmx\n  folder: mine", CORPUS)
+    tree.make("parse", DVC_BRIDGE="off")
+    shutil.rmtree(tree.folder / "mine")
+    assert tree.make("--dry-run", "parse", DVC_BRIDGE="off") == {}

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from repository import ROOT, snakemake
 from trees import RULES, STAGES
 
@@ -50,3 +51,17 @@ def test_a_dry_run_knows_every_job():
     rules = ("build_demo_corpus", "convert_scores", "train_m3", "train_adapter", "write_report")
     for rule in (*rules, "make_table"):
         assert rule in told
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("sed=1", "params.yaml: sed: Extra inputs are not permitted"),
+        ("splits={test_share: 0.95}", "params.yaml: splits: Value error, validation_share + test"),
+    ],
+)
+def test_a_wrong_parameter_is_told_in_a_line(change, said):
+    with pytest.raises(AssertionError) as told:
+        snakemake("--dry-run", "--nolock", "-c1", "--config", change, DVC_BRIDGE="off")
+    assert said in str(told.value)
+    assert str(told.value).count("\n") < 30

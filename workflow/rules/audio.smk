@@ -13,8 +13,9 @@ rule extract_features:
     input:
         catalog="data/catalog/{part}.parquet",
         # Without a folder it is the parameter that Snakemake finds missing.
-        sources=watched(
-            f"{CORPUS}/mid" if IS_RENDERED else RECORDINGS or "audio.folder"
+        sources=given(
+            watched(f"{CORPUS}/mid" if IS_RENDERED else RECORDINGS or "audio.folder"),
+            f"data/features/{PARTS[0]}.parquet",
         ),
     output:
         table=ensure("data/features/{part}.parquet", non_empty=True),

@@ -37,7 +37,11 @@ rule train_clamp2:
         train="data/clamp2/train.jsonl",
         validation="data/clamp2/validation.jsonl",
         stores=CLAMP2_STORES,
-        start=config["clamp2"]["start"],
+        start=given(
+            [config["clamp2"]["start"]],
+            "results/models/clamp2",
+            "results/metrics/clamp2.tsv",
+        ),
     output:
         model=directory("results/models/clamp2"),
         metrics=report(
@@ -59,8 +63,9 @@ rule train_clamp2:
         cfg=stage_params("clamp2"),
         code=stage_code("clamp2"),
         launch=launcher(config["clamp2"]["training"]),
+        start=lambda _: config["clamp2"]["start"],
     shell:
         "exec {params.launch} workflow/scripts/train_clamp2.py --params {params.cfg:q}"
-        " --train {input.train:q} --validation {input.validation:q} --start {input.start:q}"
+        " --train {input.train:q} --validation {input.validation:q} --start {params.start:q}"
         " --out {output.model:q} --metrics {output.metrics:q} --resume results/resume/clamp2"
         " --log {log:q}"

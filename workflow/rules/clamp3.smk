@@ -15,7 +15,11 @@ rule train_tokenizer:
     """In clamp3: tokenizer of the text tower, from the training texts or a checkpoint."""
     input:
         train=TEXT_MANIFESTS,
-        start=config["clamp3"]["start"],
+        start=given(
+            [config["clamp3"]["start"]],
+            "results/models/tokenizer",
+            "results/models/clamp3",
+        ),
     output:
         folder=directory("results/models/tokenizer"),
     log:
@@ -28,10 +32,11 @@ rule train_tokenizer:
         runtime=more_time(30),
     params:
         cfg=clamp3_tokenizer_params(),
+        start=lambda _: config["clamp3"]["start"],
         code=stage_code("clamp3"),
     shell:
         "exec python workflow/scripts/train_tokenizer.py --params {params.cfg:q}"
-        " --train {input.train:q} --start {input.start:q} --out {output.folder:q}"
+        " --train {input.train:q} --start {params.start:q} --out {output.folder:q}"
         " --log {log:q}"
 
 
@@ -42,7 +47,7 @@ rule train_clamp3_stage:
         validation=stage_manifests("validation"),
         stores=stage_stores,
         tokenizer="results/models/tokenizer",
-        start=previous_stage,
+        start=previous_model,
     output:
         model=directory("results/models/clamp3-stages/{stage}"),
         metrics=report(
@@ -64,9 +69,10 @@ rule train_clamp3_stage:
         cfg=clamp3_stage_params,
         code=stage_code("clamp3"),
         launch=stage_launcher,
+        start=previous_stage,
     shell:
         "exec {params.launch} workflow/scripts/train_clamp3_stage.py --params {params.cfg:q}"
-        " --train {input.train:q} --validation {input.validation:q} --start {input.start:q}"
+        " --train {input.train:q} --validation {input.validation:q} --start {params.start:q}"
         " --tokenizer {input.tokenizer:q} --out {output.model:q}"
         " --metrics {output.metrics:q} --resume results/resume/clamp3-{wildcards.stage}"
         " --log {log:q}"

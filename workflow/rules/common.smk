@@ -9,15 +9,22 @@ from functools import lru_cache
 from pathlib import Path
 
 import yaml
+from snakemake.exceptions import WorkflowError
+from snakemake.persistence.file import FilePersistence
 from snakemake.utils import validate
 
 sys.path.insert(0, f"{workflow.basedir}/workflow")
-from clamp3.config import LAYOUTS
+from clamp3.config import LAYOUTS, Params, check
+from clamp3.errors import ConfigError
 from clamp3.data.raw_files.addresses import is_remote, parent, watched
 import outlived
 from dvc_bridge import Bridge, digest, is_wanted
 from work_tree import Plan, begin, clear_stale_lock, is_running
 
+try:
+    check(Params, config, PARAMS_FILE)  # in one line, and what no schema can say
+except ConfigError as error:
+    raise WorkflowError(str(error)) from error
 validate(config, schema="../schemas/params.schema.json", set_default=False)
 
 # Written in C, where PyYAML has it: every command reads these files.
@@ -77,6 +84,28 @@ CLAMP2_GIVEN = [
 MODALITIES = {"pdmx": ["abc", "mtf", "audio"]} | {
     name: [LAYOUTS[given["layout"]]] for name, given in GIVEN.items()
 }
+
+
+def given(paths, made, later="."):
+    """What a person gave for `made`, without what is not there and was not there before.
+
+    Where an input is missing, Snakemake keeps what there is of it, or of what is made of that
+    (`later`). That is right if it was made from that input; else the job has to run, and says what
+    is missing.
+    """
+    if not (Path(made).exists() or Path(later).exists()):
+        return paths
+    notes = FilePersistence(path=Path(".snakemake").absolute())
+    note = notes._read_record(made) if Path(made).exists() else None
+    before = note.input if note else []
+    return [
+        path for path in paths if path in before or Path(path).exists() or is_made(path)
+    ]
+
+
+def is_made(path):
+    """Whether a stage makes it."""
+    return any(Path(path).is_relative_to(out) for outs in OUTS.values() for out in outs)
 
 
 def stage_params(stage, values=config):
@@ -282,6 +311,12 @@ def previous_stage(wildcards):
         if position
         else config["clamp3"]["start"]
     )
+
+
+def previous_model(wildcards):
+    """The same as an input."""
+    made = f"results/models/clamp3-stages/{wildcards.stage}"
+    return given([previous_stage(wildcards)], made, "results/models/clamp3")
 
 
 def stage_manifests(split):

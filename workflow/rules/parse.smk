@@ -11,8 +11,11 @@ rule parse:
 rule parse_catalog:
     """In parse: read PDMX.csv and the collections' lists into the parts of the catalogue."""
     input:
-        csv=watched(f"{CORPUS}/PDMX.csv"),
-        lists=[path for given in GIVEN.values() for path in watched(given["path"])],
+        csv=given(watched(f"{CORPUS}/PDMX.csv"), "data/catalog/parts.tsv"),
+        lists=given(
+            [path for one in GIVEN.values() for path in watched(one["path"])],
+            "data/catalog/parts.tsv",
+        ),
     output:
         parts=ensure(CATALOG, non_empty=True),
         listing=ensure("data/catalog/parts.tsv", non_empty=True),
