@@ -56,7 +56,7 @@ def test_texts(model: Embedder, loaded: LoadedClamp, tmp_path: Path):
     same(model.embed(text="a slow air"), loaded, "text", "a slow air")
     assert model.embed_text([]).shape == (0, 16)
     assert model.embed_files([]).ids == []
-    same(model.embed(text="caf\udce9 \ud83c"), loaded, "text", "caf? ?")
+    same(model.embed(text="mel\udce9 \ud83c"), loaded, "text", "mel? ?")
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfa reel\r\nin D")
     same(model.embed(text=tmp_path / "a.txt"), loaded, "text", "a reel\nin D")
 
