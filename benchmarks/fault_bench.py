@@ -5,6 +5,7 @@ No program: benchmarks/faults.py uses it.
 
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -155,12 +156,14 @@ def unclear(
     if outcome.job and outcome.job.script is None:
         return []  # a command of the shell, which speaks for itself
     errors, told = outcome.errors(), []
-    if outcome.status < 0:
+    if outcome.status == -signal.SIGABRT and "memory allocation of" in outcome.said:
+        pass  # tokenizers end the process, and say why
+    elif outcome.status < 0:
         told.append(f"ended by signal {-outcome.status}: {last_line(outcome.said)}")
     elif "fault of the program" in outcome.said or "Traceback" in outcome.said:
         told.append(f"traceback: {last_line(outcome.said)}")
     elif "OpenBLAS error: Memory allocation" in outcome.said:
-        pass  # it ends the process, and says why
+        pass  # likewise
     elif len(errors) != 1:
         told.append(f"{len(errors)} errors: {last_line(outcome.said)}")
     else:

@@ -39,9 +39,9 @@ def vanish(bench: Bench, stage: str, result: Result) -> None:
 
 
 def _known_by(name: str) -> tuple[str, ...]:
-    """What an error may call a file: its name, or the folder that it should be in."""
+    """What an error may call a file: its name, or a folder that it should be in."""
     path = Path(name)
-    return (path.name, path.parent.as_posix())
+    return (path.name, path.parent.as_posix(), path.parent.parent.as_posix())
 
 
 def corrupt_parquet(bench: Bench, stage: str, result: Result) -> None:

@@ -97,7 +97,10 @@ def read_renderer(folder: Path) -> str:
         raise DataError(f"{path}: not a description of rendered recordings ({error})") from error
     found = sum(1 for _ in Path(folder).rglob("*.ogg"))
     if found != expected:
-        raise DataError(f"{folder}: holds {found} recordings, {DESCRIPTION} says {expected}")
+        raise DataError(
+            f"{folder}: holds {found} recordings, {DESCRIPTION} says {expected}: some are missing, "
+            "or were put there; delete the folder and run the same again to have all of them made"
+        )
     return renderer
 
 
