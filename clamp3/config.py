@@ -146,6 +146,12 @@ class AudioConfig(Section):
     min_tail_seconds: PositiveFloat
     max_rejected_share: Share
 
+    @model_validator(mode="after")
+    def _recordings_are_somewhere(self) -> "AudioConfig":
+        if self.source == "folder" and not self.folder:
+            raise ValueError("source: folder; expected folder: where your recordings lie")
+        return self
+
 
 class ManifestConfig(Section):
     """Text–music pairs."""

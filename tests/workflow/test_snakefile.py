@@ -57,6 +57,10 @@ def test_a_dry_run_knows_every_job():
     ("change", "said"),
     [
         ("sed=1", "params.yaml: sed: Extra inputs are not permitted"),
+        (
+            "audio={source: folder}",
+            "params.yaml: audio: Value error, source: folder; expected folder",
+        ),
         ("splits={test_share: 0.95}", "params.yaml: splits: Value error, validation_share + test"),
     ],
 )

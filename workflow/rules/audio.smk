@@ -12,9 +12,8 @@ rule extract_features:
     """In audio: describe every window of one part's recordings, which the demo first plays."""
     input:
         catalog="data/catalog/{part}.parquet",
-        # Without a folder it is the parameter that Snakemake finds missing.
         sources=given(
-            watched(f"{CORPUS}/mid" if IS_RENDERED else RECORDINGS or "audio.folder"),
+            watched(f"{CORPUS}/mid" if IS_RENDERED else RECORDINGS),
             f"data/features/{PARTS[0]}.parquet",
         ),
     output:
