@@ -117,7 +117,7 @@ def _path_from(here: Path, source: Path, cell: str, folders: Sequence[Path]) -> 
     if found is None:
         allowed = ", ".join(map(str, folders)) or "none"
         raise DataError(
-            f"{source}: {cell!r} is no file in the folders of the pieces' files ({allowed}); "
+            f"{source}: {cell!r}: no such file in the folders of the pieces' files ({allowed}); "
             "paths are from the table's folder, and --files names the folders"
         )
     return Path(os.path.relpath(found, here)).as_posix()

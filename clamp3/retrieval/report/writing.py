@@ -1,16 +1,17 @@
 """results/report.html: what was trained on what, and what came of it, on one static page."""
 
 import csv
-import json
+import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import yaml
 
 from clamp3.config import ReportConfig
+from clamp3.data.listing import LISTING, listed_parts
 from clamp3.data.piece_reader import PieceReader
 from clamp3.errors import DataError
-from clamp3.files import read_jsonl, read_metadata, write_text
+from clamp3.files import parse_json, read_jsonl, read_metadata, write_text
 from clamp3.retrieval.evaluation.comparison import read_evaluation
 from clamp3.retrieval.metadata import Facts, read_facts
 from clamp3.retrieval.report import plots
@@ -102,8 +103,13 @@ def _pieces(manifests: Path) -> dict[str, dict]:
 
 def _catalog(folder: Path, pieces: dict[str, dict], settings: ReportConfig) -> dict[str, Facts]:
     """What the catalogue says of the pieces; nothing where there is none."""
-    columns = settings.space.columns
-    return read_facts(folder, ids=pieces, columns=columns) if folder.is_dir() else {}
+    if not folder.is_dir():
+        return {}
+    listing = folder / LISTING
+    for part in listed_parts(listing)[0] if listing.exists() else ():
+        if not part.exists():
+            raise DataError(f"{part}: no such file, although {listing.name} beside it names it")
+    return read_facts(folder, ids=pieces, columns=settings.space.columns)
 
 
 def _text_field(evaluation: dict | None) -> str | None:
@@ -158,20 +164,25 @@ def _curves(metrics: Path) -> Html:
 def _losses(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     """The loss by step of each split in a table of training figures."""
     lines: dict[str, tuple[list[float], list[float]]] = {}
-    with open(path, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            try:
-                step, loss = float(row["step"]), float(row["loss"])
-                xs, ys = lines.setdefault(row["split"], ([], []))
-            except (KeyError, TypeError, ValueError) as error:
-                raise DataError(f"{path}: not a table of training figures ({error!r})") from error
+    try:
+        text = path.read_bytes().decode("utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("it ends within a line")
+        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter="\t"):
+            step, loss = float(row["step"]), float(row["loss"])
+            xs, ys = lines.setdefault(row["split"], ([], []))
             xs.append(step)
             ys.append(loss)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not a table of training figures ({error!r})") from error
     return lines
 
 
 def _counts(path: Path) -> Html:
-    return counts_section(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return counts_section(parse_json(path.read_bytes()))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not the counts of pieces ({error!r})") from error
 
 
 def _parameters(params: dict | None) -> Html:

@@ -182,7 +182,7 @@ def test_a_table_may_only_name_files_in_the_folders(
 ):
     told = tmp_path / "pieces.csv"
     told.write_text(f"id,midi\none,{cell}\n")
-    with pytest.raises(DataError, match="is no file in the folders"):
+    with pytest.raises(DataError, match="no such file in the folders"):
         built(tmp_path, ["one"], files=[music] if files else [], pieces=told)
     assert not (tmp_path / "index/index.json").exists()
 

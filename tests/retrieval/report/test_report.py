@@ -191,10 +191,31 @@ def test_what_is_needed_and_not_there_is_named(tmp_path: Path):
     assert not places[2].exists()
 
 
-def test_a_broken_table_of_figures_is_named(finished: Workplace):
-    (finished.root / "results/metrics/m3.tsv").write_text("a\tb\n1\t2\n", encoding="utf-8")
+def test_a_part_of_the_catalogue_that_is_gone_is_named(finished: Workplace):
+    folder = finished.root / "data/catalog"
+    folder.mkdir(parents=True, exist_ok=True)
+    part = f"part-00000-of-00001.parquet\t1\t{'0' * 64}\n"
+    (folder / "parts.tsv").write_text(f"file\trows\tsha256\n{part}")
+    for found in folder.glob("part-*.parquet"):
+        found.unlink()
+    with pytest.raises(DataError, match=r"part-00000-of-00001\.parquet: no such file"):
+        report_of(finished, "broken.html")
+
+
+@pytest.mark.parametrize(
+    "content", [b"a\tb\n1\t2\n", b"", b"step\tsplit\tloss\n1\ttrain\t0.", b"\xff\n"]
+)
+def test_a_broken_table_of_figures_is_named(finished: Workplace, content: bytes):
+    (finished.root / "results/metrics/m3.tsv").write_bytes(content)
     with pytest.raises(DataError, match=r"m3\.tsv: not a table of training figures"):
-        report_of(finished)
+        report_of(finished, "broken.html")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]"])
+def test_broken_counts_are_named(finished: Workplace, content: bytes):
+    (finished.root / "data/manifests/counts.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"counts\.json: not the counts of pieces"):
+        report_of(finished, "broken.html")
 
 
 def test_figures_show_any_name_and_the_pages_own_colour():
