@@ -26,12 +26,11 @@ from clamp3.models.clap_musicgen.pretrained import load_codec, load_decoder
 from clamp3.models.weights import tensors_hash
 from clamp3.retrieval.features.chunks import read_chunks
 from clamp3.retrieval.features.recordings import (
-    DESCRIPTION,
     RecordingFolder,
     fetch_recording,
     list_column,
     open_recordings,
-    read_renderer,
+    refuse_incomplete,
 )
 
 STAGE = "codes"
@@ -351,8 +350,7 @@ def _device(device: str | None) -> str:
 def _opened(recordings: Path | str | None, by_name: bool) -> RecordingFolder | None:
     if not recordings:
         return None
-    if Path(recordings, DESCRIPTION).exists():
-        read_renderer(Path(recordings))  # refuses a folder that has lost some
+    refuse_incomplete(recordings)
     return RecordingFolder(recordings, by_name=by_name)
 
 

@@ -104,6 +104,12 @@ def read_renderer(folder: Path) -> str:
     return renderer
 
 
+def refuse_incomplete(folder: Path | str) -> None:
+    """Raise DataError for a folder of rendered recordings that has lost some; others are as is."""
+    if Path(folder, DESCRIPTION).exists():
+        read_renderer(Path(folder))
+
+
 def open_recordings(found: Iterable[tuple[str, Sequence[str]]]) -> RawFiles:
     """What reads the recordings of (id, addresses) in this order, wherever they lie."""
     addresses = (files[0] for _, files in found if len(files) == 1)

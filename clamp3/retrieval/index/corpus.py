@@ -13,7 +13,7 @@ from clamp3.data.store import Store
 from clamp3.files import read_table, write_json, write_table
 from clamp3.retrieval.embedding.collection import embed_model
 from clamp3.retrieval.embedding.segments import cpu_threads
-from clamp3.retrieval.features.recordings import DESCRIPTION, RecordingFolder, read_renderer
+from clamp3.retrieval.features.recordings import RecordingFolder, refuse_incomplete
 from clamp3.retrieval.index.ann import AnnSettings
 from clamp3.retrieval.index.piece_writer import ABC, AUDIO, MIDI, SCHEMA, TITLE, inside
 from clamp3.retrieval.index.reader import open_index
@@ -112,9 +112,8 @@ def _pieces(corpus: Corpus) -> tuple[pa.Table, pa.Table]:
     table = read_table(corpus.catalog, [ID, "collection", "mid_path", *COLUMNS])
     table = table.filter(pa.compute.equal(table["collection"], COLLECTION))
     scores = Store(corpus.scores)
-    for folder in map(Path, corpus.recordings):
-        if (folder / DESCRIPTION).exists():
-            read_renderer(folder)  # refuses a folder that has lost some
+    for folder in corpus.recordings:
+        refuse_incomplete(folder)
     sounds = [
         RecordingFolder(folder, by_name=not corpus.are_rendered) for folder in corpus.recordings
     ]
